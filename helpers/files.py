@@ -1,0 +1,56 @@
+"""Files written whole or not at all, and the project's own folder."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from helpers.config import ParameterError
+
+ROOT = Path(__file__).resolve().parent.parent  # relative paths in parameters mean: from here, wherever Python started
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Writes `data` to `path`: a reader, or a crash at any moment, finds the old content or the new one.
+
+    A temporary file in the same folder, synced, then renamed over `path`. Raises OSError; leaves no debris then.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from the others on a cluster
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def writable_folder(folder: str | Path, parameter: str) -> Path:
+    """`folder` (relative: to the project's), made if need be.
+
+    Raises ParameterError, naming `parameter`, when nothing can be written there.
+    """
+    path = ROOT / Path(folder).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise ParameterError(f"{parameter}: got {str(folder)!r}, takes a folder that can be written "
+                             f"({error.strerror or error})") from None
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename survive a power cut, where the system lets a folder be opened (Windows does not)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,197 @@
+"""The findings, as sentences computed from the results, and summary.json, which carries them.
+
+A `*_reading` says under a figure what is seen in it. Nothing here is typed in that a run could contradict.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.config import VARIANTS, Study
+from helpers.data import MEAN, STD, Dataset
+from helpers.files import write_atomically
+from helpers.intervals import LEVEL, wilson_interval
+from helpers.results import compare_pairs, final_table, historical_table, history_table
+
+
+def pair_sentence(pair, num_val: int) -> str:
+    """What one row of `compare_pairs` says, in words."""
+    a, b = VARIANTS[pair.a].short, VARIANTS[pair.b].short
+    if pair.difference < 0:
+        a, b = b, a
+    difference, p = abs(pair.difference), _p(pair.p_holm)
+    if pair.n == 1:
+        if difference == 0:
+            return f"{a} and {b} get equally many of {num_val:,} images right (one seed)."
+        verdict = ("a clear gap between these two networks, but one seed can't tell it from luck"
+                   if pair.p_holm < 1 - LEVEL else "one seed can't tell them apart")
+        return f"{a} gets {difference:.0f} of {num_val:,} images more right than {b} ({p}): {verdict}."
+    measured = f"by {difference:.1f} ± {pair.half_width:.1f} of {num_val:,} images ({p}, {pair.n} seeds)"
+    if pair.p_holm < 1 - LEVEL:
+        return f"{a} is better than {b} {measured}."
+    return f"{a} and {b}: a tie; {a} leads {measured}."
+
+
+def findings(records: Sequence[Mapping], study: Study, data: Dataset) -> list[str]:
+    """The study's findings, most important first, each one sentence computed from the records."""
+    final, pairs = final_table(records), compare_pairs(records)
+    if final.empty:
+        return ["No run finished, so there is nothing to report."]
+    num_val, num_seeds = len(data.val_labels), int(final.n.max())
+    best = final.loc[final.val_accuracy.idxmax()]
+    clear = pairs[(pairs.p_holm < 1 - LEVEL) & (pairs.n > 1)]
+    beaten = {pair.b if pair.difference > 0 else pair.a for pair in clear.itertuples()}
+    unbeaten = [norm for norm in final.norm if norm not in beaten]
+    sentences = []
+    if len(final) == 1:
+        choice = f"{best.variant} alone was trained."
+    elif len(unbeaten) == 1:
+        choice = f"Choose {best.variant}: no other variant reaches it."
+    else:
+        names = _and([VARIANTS[norm].short for norm in unbeaten])
+        choice = (f"Nothing here shows a best normalisation: {names} are not told apart by "
+                  f"{num_seeds} seed{'s' if num_seeds > 1 else ''} and {num_val:,} images. Choose by cost.")
+    sentences.append(choice)
+    scores = _and([f"{VARIANTS[row.norm].short} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
+                   for row in final.itertuples()])
+    basis = f"{num_seeds} seeds" if num_seeds > 1 else "one seed, interval from the images"
+    sentences.append(f"Validation accuracy on {data.title} after {study.num_epochs} "
+                     f"epoch{'s' if study.num_epochs > 1 else ''}: {scores} ({basis}).")
+    sentences += [pair_sentence(pair, num_val) for pair in pairs.itertuples()]
+    if len(final) > 1 and final.parameters.nunique() > 1:
+        most, least = final.loc[final.parameters.idxmax()], final.loc[final.parameters.idxmin()]
+        sentences.append(f"{VARIANTS[most.norm].short} learns {most.parameters:,} parameters, "
+                         f"{most.parameters / least.parameters:.1f} times the {least.parameters:,} of "
+                         f"{_and([VARIANTS[n].short for n in final.norm[final.parameters == least.parameters]])}.")
+    return sentences + historical_findings(final, study, data)
+
+
+def historical_findings(final: pd.DataFrame, study: Study, data: Dataset) -> list[str]:
+    """What becomes of the historical run's conclusion; nothing where the data are not MNIST's test images."""
+    if data.name != "mnist":
+        return []
+    sentences, ends = [], historical_table().groupby("variant").last()
+    low, high = wilson_interval(int(ends.val_correct["layer"]), len(data.val_labels))
+    if low <= ends.val_accuracy["group"] <= high:
+        gap = int(ends.val_correct["group"] - ends.val_correct["layer"])
+        sentences.append(f"The historical run preferred GroupNorm to LayerNorm for {gap} of {len(data.val_labels):,} "
+                         f"images and one seed: noise, since LayerNorm's own interval was {low:.2f} to {high:.2f} %.")
+    recipe, batch = study.training_recipe(), final[final.norm == "batch"]
+    if len(batch) and recipe.l1_lambda < 0.01 and batch.low.item() > ends.val_accuracy["batch"]:
+        sentences.append(
+            f"L1 + BatchNorm ended at {ends.val_accuracy['batch']:.2f} % in the historical run, with λ = 0.01 on all "
+            f"parameters; here, with λ = {recipe.l1_lambda:g} on {_TARGETS[recipe.l1_target]}, it ends at "
+            f"{batch.val_accuracy.item():.2f} %.")
+    return sentences
+
+
+_TARGETS = {"all": "all parameters", "weights": "the convolution weights"}
+
+
+def findings_markdown(records: Sequence[Mapping], failures: Sequence[str], study: Study, data: Dataset) -> str:
+    """The notice about the data, what failed, and the findings as a list, for the notebook's "In brief"."""
+    lines = [f"> **Notice.** {data.notice}", ""] if data.notice else []
+    lines += [f"> **A run failed.** {failure}\n" for failure in failures]
+    return "\n".join(lines + [f"- {finding}" for finding in findings(records, study, data)])
+
+
+def training_report(records: Sequence[Mapping], failures: Sequence[str], data: Dataset) -> str:
+    """What was trained, on how much, and how long it took."""
+    seconds = [row["seconds"] for record in records for row in record["history"]] or [0]
+    lines = [f"**{len(records)} training run{'s' if len(records) != 1 else ''}** on the {len(data.train_labels):,} "
+             f"training images of {data.title}, validated on {len(data.val_labels):,}: {sum(seconds) / 60:.1f} minutes "
+             f"of training in all, {np.median(seconds):.1f} s an epoch (median)."]
+    return "\n\n".join(lines + [f"**Failed:** {failure}." for failure in failures])
+
+
+def pixel_statistics(data: Dataset) -> str:
+    """The data set in one sentence: sizes, and its pixels beside the constants used for normalising."""
+    pixels = data.train_images.double().div(255)
+    return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images. "
+            f"The training pixels have mean {pixels.mean():.4f} and standard deviation {pixels.std():.4f} in [0, 1]; "
+            f"all images are normalised with MNIST's {MEAN} and {STD}.")
+
+
+def loss_reading(history: pd.DataFrame) -> str:
+    """What the loss curves show: their lowest point and their end."""
+    parts = []
+    for norm, curve in _mean_curves(history, "val_loss").items():
+        parts.append(f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.4f} nats (lowest: {curve.min():.4f} in epoch "
+                     f"{curve.idxmin()})")
+    return f"Validation loss, mean over seeds: {'; '.join(parts)}."
+
+
+def accuracy_reading(history: pd.DataFrame) -> str:
+    """What the accuracy curves show: when each variant gets within 0.1 points of its end, for good."""
+    parts = []
+    for norm, curve in _mean_curves(history, "val_accuracy").items():
+        far = curve.index[(curve - curve.iloc[-1]).abs() > 0.1]
+        settled = far.max() + 1 if len(far) else curve.index[0]
+        parts.append(f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.2f} % and stays within 0.1 points of that from "
+                     f"epoch {settled} on")
+    return f"{'; '.join(parts)}."
+
+
+def confusion_reading(matrices: Mapping[str, np.ndarray]) -> str:
+    """The most frequent confusion of each variant."""
+    parts = []
+    for norm, matrix in matrices.items():
+        errors = matrix - np.diag(np.diag(matrix))
+        true, predicted = np.unravel_index(errors.argmax(), errors.shape)
+        parts.append(f"{VARIANTS[norm].short} reads {true} as {predicted} {errors.max()} times of {errors.sum()} errors"
+                     if errors.any() else f"{VARIANTS[norm].short} makes no error")
+    return f"Most frequent: {'; '.join(parts)}."
+
+
+def overlap_reading(counts: pd.Series) -> str:
+    """How many errors the variants share."""
+    total, sizes = int(counts.sum()), {key: len(key) for key in counts.index}
+    most = max(sizes.values())
+    if most == 1 or total == 0:
+        return f"{total} images are misclassified."
+    together = int(sum(counts[key] for key in counts.index if sizes[key] == most))
+    alone = int(sum(counts[key] for key in counts.index if sizes[key] == 1))
+    return (f"Of {total} images that at least one variant gets wrong, {together} are wrong for all {most} "
+            f"({100 * together / total:.0f} %), and {alone} for one alone ({100 * alone / total:.0f} %).")
+
+
+def summary(records: Sequence[Mapping], failures: Sequence[str], study: Study, data: Dataset) -> dict:
+    """What `summary.json` holds; written last, so that its presence means success."""
+    final = final_table(records)
+    return {
+        "title": f"Three normalisations on {data.title}",
+        "dataset": data.name, "dataset_title": data.title, "fingerprint": data.fingerprint,
+        "num_train": len(data.train_labels), "num_val": len(data.val_labels),
+        "recipe": study.recipe, "seeds": list(study.seeds), "num_epochs": study.num_epochs,
+        "num_runs": len(records), "failures": list(failures), "findings": findings(records, study, data),
+        "variants": [{key: None if isinstance(value, float) and np.isnan(value) else value
+                      for key, value in row.items()} for row in final.astype(object).to_dict("records")],
+        "runs": [{"run_id": record["run_id"], "seconds": sum(row["seconds"] for row in record["history"])}
+                 for record in records],
+        "environment": records[0]["environment"] if records else {},
+    }
+
+
+def save_results(folder: Path, records: Sequence[Mapping], failures: Sequence[str], study: Study,
+                 data: Dataset) -> None:
+    """Writes `results.csv`, then `summary.json`, into `folder`."""
+    write_atomically(folder / "results.csv", history_table(records).to_csv(index=False).encode())
+    content = json.dumps(summary(records, failures, study, data), indent=1, ensure_ascii=False)
+    write_atomically(folder / "summary.json", content.encode())
+
+
+def _mean_curves(history: pd.DataFrame, column: str) -> dict[str, pd.Series]:
+    """For each variant the mean over seeds, by epoch."""
+    return {norm: history[history.norm == norm].groupby("epoch")[column].mean()
+            for norm in VARIANTS if norm in set(history.norm)}
+
+
+def _and(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

@@ -1,0 +1,48 @@
+"""How sure a number is: intervals and tests for accuracies over images and over seeds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95  # of every interval; 1 - LEVEL is the level of every test
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """Wilson's score interval of `correct` successes out of `total`, in percent (Wilson 1927)."""
+    interval = stats.binomtest(correct, total).proportion_ci(LEVEL, method="wilson")
+    return 100 * interval.low, 100 * interval.high
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's t-interval of the mean of at least two values, in their unit."""
+    mean, half = float(np.mean(values)), half_width(values)
+    return mean - half, mean + half
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the t-interval of the mean; 0 for equal values, nan for a single one."""
+    if len(values) < 2:
+        return float("nan")
+    return float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values))
+
+
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """McNemar's exact two-sided p-value: `only_a` images that a alone gets right, `only_b` that b alone does."""
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def paired_p(differences: Sequence[float]) -> float:
+    """p-value of the paired t-test on differences over seeds; 1 when all are zero, 0 when all are the same other."""
+    if np.ptp(differences) == 0:  # the t statistic divides by their spread
+        return 1.0 if differences[0] == 0 else 0.0
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): in p's order, times the number of those not yet rejected, never falling."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted

@@ -1,0 +1,140 @@
+"""The network: one `Net`, one `make_norm`, one `norm` argument."""
+
+import contextlib
+import copy
+import io
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helpers.config import ParameterError, check
+
+# Input channels, output channels, output height = width, and padding of each 3x3 block, top to bottom.
+BLOCKS = [(1, 16, 26, 0), (16, 32, 24, 0), (10, 12, 10, 0), (12, 12, 8, 0), (12, 12, 6, 0), (12, 16, 6, 1)]
+
+
+def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2) -> nn.Module:
+    """The normalisation layer for activations (N, num_channels, size, size).
+
+    norm: "layer" normalises each image over (C, H, W) and learns a weight and a bias for each of the C*H*W places
+    (neither GroupNorm(1, C), which learns C of each, nor the channels-only LayerNorm of ConvNeXt); "group" normalises
+    each image over num_channels / num_groups channels; "batch" each channel over (N, H, W). Raises ParameterError.
+    """
+    makers = {
+        "layer": lambda: nn.LayerNorm([num_channels, size, size]),
+        "group": lambda: nn.GroupNorm(num_groups, num_channels),  # NOTE: the groups come first here
+        "batch": lambda: nn.BatchNorm2d(num_channels),
+    }
+    if norm not in makers:
+        check("norm", norm)
+    if norm == "group":
+        check("num_groups", num_groups)
+        if num_channels % num_groups:
+            raise ParameterError(f"num_groups: got {num_groups}, takes a divisor of {num_channels} channels")
+    return makers[norm]()
+
+
+class Conv2d(nn.Conv2d):
+    """nn.Conv2d without a bias; on the CPU a 1x1 kernel is computed as the matrix product that it is.
+
+    Same function, fewer milliseconds: oneDNN is slow at few output channels. Called Conv2d because torchsummary
+    prints the class's name.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0):
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        if self.kernel_size != (1, 1) or x.device.type != "cpu":
+            return super().forward(x)
+        weight = self.weight.flatten(1)  # (out, in)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
+        return torch.matmul(weight, x.flatten(2)).unflatten(2, x.shape[2:])
+
+
+class Dropout(nn.Dropout):
+    """nn.Dropout; on the CPU its mask is cut from random 64-bit words, 16 bits an element.
+
+    nn.Dropout draws one random number an element, which takes a third of a training step. The rate is rounded to
+    1/65536, and the scale is that of the rounded rate, so that the mean stays exact.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        return x * dropout_scale(x, self.p)
+
+
+def dropout_scale(x: Tensor, p: float) -> Tensor:
+    """What dropout multiplies `x` with, in x's shape and memory layout: 0 with probability p, else 1 / (1 - p)."""
+    dropped = min(round(p * 65536), 65535)  # of 65536 equally likely values
+    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    bits = words.view(torch.int16)[: x.numel()].as_strided(x.shape, x.stride())  # every value from -32768 to 32767
+    return (bits >= dropped - 32768).to(x.dtype).mul_(65536 / (65536 - dropped))
+
+
+class Net(nn.Module):
+    """The study's CNN: (N, 1, 28, 28) float32 -> (N, 10) logits. 28 layers, no bias in a convolution.
+
+    dropout: in the first block; half of it in the other five, as in the historical run's 0.1 and 0.05.
+    """
+
+    def __init__(self, norm: str, num_groups: int = 2, dropout: float = 0.0):
+        super().__init__()
+        check("dropout", dropout)
+        blocks = []
+        for in_channels, out_channels, size, padding in BLOCKS:
+            blocks.append(nn.Sequential(
+                Conv2d(in_channels, out_channels, 3, padding),
+                nn.ReLU(inplace=True),
+                make_norm(norm, out_channels, size, num_groups),
+                Dropout(dropout / 2 if blocks else dropout),
+            ))
+        self.layers = nn.Sequential(
+            *blocks[:2],         # (N, 32, 24, 24)
+            Conv2d(32, 10, 1),   # (N, 10, 24, 24)
+            nn.MaxPool2d(2),     # (N, 10, 12, 12)
+            *blocks[2:],         # (N, 16, 6, 6)
+            nn.AvgPool2d(6),     # (N, 16, 1, 1)
+            Conv2d(16, 10, 1),   # (N, 10, 1, 1)
+        )
+        # Where channels lie next to each other in memory, convolutions and norms over channels are faster; LayerNorm's
+        # own (C, H, W) weight would have to be turned around at every step.
+        self.memory_format = torch.contiguous_format if norm == "layer" else torch.channels_last
+        self.to(memory_format=self.memory_format)
+
+    def forward(self, images: Tensor) -> Tensor:  # (N, 1, 28, 28)
+        return self.layers(images.contiguous(memory_format=self.memory_format)).flatten(1)  # (N, 10)
+
+
+def build_model(norm: str, num_groups: int = 2, dropout: float = 0.0, seed: int | None = None) -> Net:
+    """A new `Net`. With a seed its weights are those of that seed, and the global random state is left alone.
+
+    Norm layers draw no random numbers, so the convolutions of all variants start from the same weights.
+    """
+    if seed is None:
+        return Net(norm, num_groups, dropout)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Net(norm, num_groups, dropout)
+
+
+def num_parameters(net: nn.Module) -> int:
+    """How many numbers the network learns."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def summarize(net: nn.Module) -> str:
+    """torchsummary's table of the network, as text.
+
+    Of a copy: torchsummary pushes random images through the network, which moves BatchNorm's running statistics.
+    """
+    from torchsummary import summary
+
+    net = copy.deepcopy(net).cpu().eval()
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), torch.random.fork_rng(devices=[]):
+        summary(net, (1, 28, 28), device="cpu")
+    return text.getvalue().strip("\n")

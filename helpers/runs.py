@@ -1,0 +1,208 @@
+"""Many training runs: side by side where that is faster, each trained once, each with its live progress bar.
+
+A run lives in `runs_dir/<run id>/`: `checkpoint.pt` after every epoch, `record.json` when it is done. The id is a
+digest of the configuration, the data and the training code's version, so a run is found again by its content.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from helpers.config import RunConfig
+from helpers.data import Dataset
+from helpers.files import writable_folder, write_atomically
+from helpers.training import VERSION, DivergedError, Progress, check_batch_size, fit
+
+OnProgress = Callable[[Progress], None]
+
+
+def run_id(config: RunConfig, fingerprint: str) -> str:
+    """The run's name: readable in front, a digest of its whole content behind."""
+    content = json.dumps({"config": config.to_dict(), "data": fingerprint, "version": VERSION}, sort_keys=True)
+    return f"{config.norm}-seed{config.seed}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
+              workers: int | None = None) -> tuple[list[dict], list[str]]:
+    """The records of all runs, in the order of `configs`, and one line for each run that failed.
+
+    What is in `runs_dir` already is read, not trained. Several runs on the CPU train in `workers` processes (None: one
+    for each core), one thread each; a single one, or runs on a GPU, in this process. The bits are the same either way.
+    A relative `runs_dir` starts at the project's folder. Raises ParameterError, before any training.
+    """
+    for config in configs:
+        check_batch_size(config.recipe, data)
+    folder = writable_folder(runs_dir, "runs_dir")
+    fingerprint = data.fingerprint
+    ids = [run_id(config, fingerprint) for config in configs]
+    records = {name: read_record(folder / name) for name in ids}
+    todo = {name: config for name, config in zip(ids, configs, strict=True) if records[name] is None}
+    failures = {}
+    on_cpu = all(config.device == "cpu" for config in todo.values())
+    workers = min(workers or num_cores(), len(todo)) if on_cpu else 1
+    with _bars(todo) as on_progress:
+        outcomes = _train_side_by_side if workers > 1 else _train_here
+        for name, record in outcomes(todo, data, fingerprint, folder, workers, on_progress):
+            if isinstance(record, str):
+                failures[name] = record
+            else:
+                records[name] = record
+    return [records[name] for name in ids if records[name]], list(failures.values())
+
+
+def train_one(config: RunConfig, data: Dataset, fingerprint: str, folder: Path, on_progress: OnProgress) -> dict:
+    """One run in `folder`/<run id>: its record, read or trained. Whoever asks for it meanwhile waits and reads."""
+    name = run_id(config, fingerprint)
+    place = folder / name
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):
+        record = read_record(place)
+        if record is None:
+            record = {
+                "run_id": name, "version": VERSION, "config": config.to_dict(),
+                "dataset": {"name": data.name, "title": data.title, "fingerprint": fingerprint,
+                            "num_train": len(data.train_labels), "num_val": len(data.val_labels)},
+                **fit(config, data, place / "checkpoint.pt", on_progress), "environment": environment(config.device)}
+            write_atomically(place / "record.json", json.dumps(record).encode())
+    return record
+
+
+def read_record(place: Path) -> dict | None:
+    """The finished record in a run's folder; None when there is none. One that is not this run's is set aside."""
+    path = place / "record.json"
+    try:
+        record = json.loads(path.read_bytes())
+        RunConfig.from_dict(record["config"])
+        complete = len(record["history"]) == record["config"]["num_epochs"] and "wrong" in record
+        if complete and record["run_id"] == place.name == run_id(
+                RunConfig.from_dict(record["config"]), record["dataset"]["fingerprint"]):
+            return record
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    os.replace(path, path.with_suffix(".damaged"))
+    return None
+
+
+def environment(device: str = "cpu") -> dict[str, str]:
+    """What a run was computed with. No path, user or host name: records are published."""
+    return {
+        "python": platform.python_version(), "torch": torch.__version__.split("+")[0],
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "processor": _processor(), "cores": str(num_cores()),
+    }
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+# --- here, or side by side ------------------------------------------------------------------------------------------
+
+Outcomes = Iterator[tuple[str, dict | str]]  # run id, its record or what went wrong in one line
+
+
+def _train_here(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, _: int,
+                on_progress: Callable[[str, Progress], None]) -> Outcomes:
+    for name, config in todo.items():
+        try:
+            yield name, train_one(config, data, fingerprint, folder, lambda p, name=name: on_progress(name, p))
+        except DivergedError as error:
+            yield name, str(error)
+
+
+def _train_side_by_side(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, workers: int,
+                        on_progress: Callable[[str, Progress], None]) -> Outcomes:
+    import dask
+    from distributed import Client, LocalCluster, as_completed
+
+    # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
+    with (dask.config.set({"distributed.comm.timeouts.connect": "60s", "distributed.admin.tick.limit": "1h"}),
+          LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
+                       dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL) as cluster,
+          Client(cluster) as client):
+        client.subscribe_topic("progress", lambda event: on_progress(event[1][0], Progress(**event[1][1])))
+        shared = client.scatter(data, broadcast=True, hash=False)
+        futures = [client.submit(_train_on_worker, name, config, shared, fingerprint, str(folder), key=name)
+                   for name, config in todo.items()]
+        for future in as_completed(futures):
+            error = future.exception()
+            if error is None:
+                yield future.key, future.result()
+            elif isinstance(error, DivergedError):
+                yield future.key, str(error)
+            else:
+                raise error
+
+
+def _train_on_worker(name: str, config: RunConfig, data: Dataset, fingerprint: str, folder: str) -> dict:
+    from distributed import get_worker
+
+    worker = get_worker()
+    return train_one(config, data, fingerprint, Path(folder),
+                     lambda progress: worker.log_event("progress", (name, vars(progress))))
+
+
+# --- progress bars --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _bars(todo: dict[str, RunConfig]) -> Iterator[Callable[[str, Progress], None]]:
+    """One bar for each run, gone when all are done, so that a saved notebook holds none of them."""
+    if not todo:
+        yield lambda name, progress: None
+        return
+    tqdm = _tqdm()
+    bars = {name: tqdm(total=1, position=i, leave=False, mininterval=0.5, desc=f"{config.norm}, seed {config.seed}",
+                       bar_format="{desc} |{bar}| {percentage:3.0f} % {postfix} [{elapsed}<{remaining}]")
+            for i, (name, config) in enumerate(todo.items())}
+
+    def on_progress(name: str, progress: Progress) -> None:
+        bar = bars[name]
+        done = (progress.epoch - 1) * progress.num_batches + progress.batch
+        if bar.total == 1:  # a resumed run starts where it stands, so that the time left is right
+            bar.initial = done
+        bar.total = progress.num_epochs * progress.num_batches
+        accuracy = "" if progress.val_accuracy is None else f", {progress.val_accuracy:.2f} %"
+        bar.set_postfix_str(f"epoch {progress.epoch}/{progress.num_epochs}{accuracy}", refresh=False)
+        bar.update(done - bar.n)
+
+    try:
+        yield on_progress
+    finally:
+        for bar in bars.values():
+            bar.close()
+        with contextlib.suppress(ImportError, NameError):
+            get_ipython()  # noqa: F821 - defined inside a notebook alone
+            from IPython.display import clear_output
+            clear_output()
+
+
+def _tqdm() -> type:
+    """Bars as widgets where a front-end draws them, as text on stderr elsewhere (a terminal, papermill)."""
+    from tqdm import tqdm
+
+    if any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")):
+        with contextlib.suppress(ImportError):
+            import ipywidgets  # noqa: F401 - tqdm.notebook only warns when it is missing
+            from tqdm.notebook import tqdm
+    return tqdm

@@ -1,0 +1,144 @@
+"""The networks are those of the table, and compute what the arithmetic says."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from helpers.config import ParameterError
+from helpers.model import Conv2d, Dropout, build_model, dropout_scale, make_norm, num_parameters, summarize
+from helpers.normalization import reference_forward
+
+NAMES = {"layer": "LayerNorm", "group": "GroupNorm", "batch": "BatchNorm2d"}
+# The historical run's own torchsummary tables (github.com/sunandhini96/School_of_AI-Assignment_5): layer, output
+# shape, parameters; for a normalisation the parameters of layer / group / batch.
+TABLE = [
+    ("Conv2d", (16, 26, 26), 144), ("ReLU", (16, 26, 26), 0), ("norm", (16, 26, 26), (21632, 32, 32)),
+    ("Dropout", (16, 26, 26), 0), ("Conv2d", (32, 24, 24), 4608), ("ReLU", (32, 24, 24), 0),
+    ("norm", (32, 24, 24), (36864, 64, 64)), ("Dropout", (32, 24, 24), 0), ("Conv2d", (10, 24, 24), 320),
+    ("MaxPool2d", (10, 12, 12), 0), ("Conv2d", (12, 10, 10), 1080), ("ReLU", (12, 10, 10), 0),
+    ("norm", (12, 10, 10), (2400, 24, 24)), ("Dropout", (12, 10, 10), 0), ("Conv2d", (12, 8, 8), 1296),
+    ("ReLU", (12, 8, 8), 0), ("norm", (12, 8, 8), (1536, 24, 24)), ("Dropout", (12, 8, 8), 0),
+    ("Conv2d", (12, 6, 6), 1296), ("ReLU", (12, 6, 6), 0), ("norm", (12, 6, 6), (864, 24, 24)),
+    ("Dropout", (12, 6, 6), 0), ("Conv2d", (16, 6, 6), 1728), ("ReLU", (16, 6, 6), 0),
+    ("norm", (16, 6, 6), (1152, 32, 32)), ("Dropout", (16, 6, 6), 0), ("AvgPool2d", (16, 1, 1), 0),
+    ("Conv2d", (10, 1, 1), 160),
+]
+
+
+def expected_rows(norm: str) -> list[str]:
+    rows = []
+    for number, (layer, shape, count) in enumerate(TABLE, 1):
+        layer = NAMES[norm] if layer == "norm" else layer
+        count = count[list(NAMES).index(norm)] if isinstance(count, tuple) else count
+        rows.append(f"{layer + '-' + str(number):>20}  {str([-1, *shape]):>25} {count:>15,}")
+    return rows
+
+
+@pytest.mark.parametrize(("norm", "total"), [("layer", 75_080), ("group", 10_832), ("batch", 10_832)])
+def test_torchsummary_prints_the_golden_table(norm, total):
+    net = build_model(norm)
+    lines = summarize(net).splitlines()
+    assert lines[3:31] == expected_rows(norm)
+    assert lines[32] == f"Total params: {total:,}" and num_parameters(net) == total
+    assert lines[34] == "Non-trainable params: 0"
+
+
+def test_summary_leaves_the_network_and_the_random_state_alone():
+    net = build_model("batch", seed=0).train()
+    before, state = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
+    summarize(net)
+    assert net.training and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize(("norm", "num_groups"), [("layer", 2), ("group", 1), ("group", 2), ("group", 4), ("batch", 2)])
+def test_forward_and_backward_equal_the_arithmetic(norm, num_groups):
+    net = build_model(norm, num_groups, seed=1).double().train()
+    with torch.no_grad():  # away from 1 and 0, so that a swapped or missing weight or bias is seen
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(p.numel())))
+    x = torch.randn(5, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    ours = net(x)
+    theirs = reference_forward(list(net.parameters()), x, norm, num_groups)
+    assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    weights = torch.randn(ours.shape, dtype=ours.dtype, generator=torch.Generator().manual_seed(3))
+    for mine, other in zip(torch.autograd.grad((ours * weights).sum(), list(net.parameters())),
+                           torch.autograd.grad((theirs * weights).sum(), list(net.parameters())), strict=True):
+        assert_close(mine, other, rtol=1e-7, atol=1e-9)
+
+
+def test_variants_start_from_the_same_convolutions():
+    nets = [build_model(norm, seed=5) for norm in NAMES]
+    convs = [[m.weight for m in net.modules() if isinstance(m, nn.Conv2d)] for net in nets]
+    assert all(torch.equal(a, b) for other in convs[1:] for a, b in zip(convs[0], other, strict=True))
+    assert not torch.equal(convs[0][0], next(build_model("layer", seed=6).parameters()))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_pointwise_convolution_is_the_plain_one(memory_format):
+    conv = Conv2d(32, 10, 1)
+    x = torch.randn(3, 32, 7, 5).contiguous(memory_format=memory_format).requires_grad_()
+    plain = F.conv2d(x, conv.weight)
+    ours = conv(x)
+    assert_close(ours, plain, rtol=1e-5, atol=1e-6)
+    weights = torch.randn_like(plain)
+    for a, b in zip(torch.autograd.grad((ours * weights).sum(), [x, conv.weight]),
+                    torch.autograd.grad((plain * weights).sum(), [x, conv.weight]), strict=True):
+        assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_dropout_is_nn_dropout_with_its_own_mask(memory_format):
+    x = torch.randn(16, 8, 24, 24).contiguous(memory_format=memory_format).requires_grad_()
+    torch.manual_seed(0)
+    scale = dropout_scale(x, 0.1)
+    torch.manual_seed(0)
+    y = Dropout(0.1)(x)
+    assert_close(y, x * scale, rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert_close(gradient, scale, rtol=0, atol=0)
+    kept = scale[scale > 0]
+    assert kept.min() == kept.max() and abs(kept.min().item() - 1 / 0.9) < 1e-4
+    assert torch.equal(Dropout(0.1).eval()(x), x)
+
+
+def test_dropout_masks_have_the_rate_and_are_independent():
+    torch.manual_seed(0)
+    x = torch.ones(64, 16, 26, 26)
+    for p in (0.05, 0.1, 0.5):
+        dropped = (dropout_scale(x, p) == 0).float()
+        sigma = (p * (1 - p) / x.numel()) ** 0.5
+        assert abs(dropped.mean().item() - p) < 5 * sigma
+        # neighbours cut from the same 64-bit word, neighbouring words, channels, images and a second mask
+        again = (dropout_scale(x, p) == 0).float()
+        flat = dropped.flatten() - p
+        for other in (flat.roll(1), flat.roll(2), flat.roll(3), flat.roll(4), dropped.roll(1, 1).flatten() - p,
+                      dropped.roll(1, 0).flatten() - p, again.flatten() - p):
+            assert abs((flat * other).mean().item()) / (p * (1 - p)) < 5 / x.numel() ** 0.5
+
+
+def test_dropout_in_the_first_block_and_half_of_it_after():
+    rates = [m.p for m in build_model("batch", dropout=0.1).modules() if isinstance(m, nn.Dropout)]
+    assert rates == [0.1] + 5 * [0.05]
+
+
+def test_batchnorm_alone_mixes_the_images_of_a_batch():
+    x = torch.randn(4, 1, 28, 28)
+    for norm in NAMES:
+        net = build_model(norm, seed=0).train()
+        alone, beside = net(x[:2])[0], net(x)[0]
+        assert torch.allclose(alone, beside, atol=1e-4) == (norm != "batch"), norm
+
+
+@pytest.mark.parametrize(("norm", "num_groups", "says"), [
+    ("instance", 2, "'layer', 'group', 'batch'"), ("group", 3, "1, 2, 4"), ("group", 0, "1, 2, 4")])
+def test_bad_norm_or_groups(norm, num_groups, says):
+    with pytest.raises(ParameterError, match=says):
+        build_model(norm, num_groups)
+
+
+def test_groups_must_divide_the_channels():
+    with pytest.raises(ParameterError, match="divisor of 6 channels"):
+        make_norm("group", 6, 4, 4)

@@ -1,0 +1,134 @@
+"""Each run is trained once, found again by its content, and the same beside others as alone."""
+
+import json
+import multiprocessing
+import time
+from dataclasses import replace
+
+import pytest
+
+from helpers import runs
+from helpers.config import ParameterError
+from helpers.runs import environment, read_record, run_id, train_all
+
+
+def numbers(record: dict) -> list:
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in record["history"]]
+    return [record["run_id"], record["num_parameters"], rows, record["wrong"]]
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The configurations that were really trained in this process."""
+    seen = []
+
+    def counted(config, *args, **kwargs):
+        seen.append(config)
+        return real(config, *args, **kwargs)
+
+    real = runs.fit
+    monkeypatch.setattr(runs, "fit", counted)
+    return seen
+
+
+def test_runs_side_by_side_give_the_bits_of_runs_alone(tiny_data, make_config, tmp_path):
+    configs = [make_config(norm, seed) for norm in ("layer", "group", "batch") for seed in (0, 1)]
+    beside, failures = train_all(configs, tiny_data, tmp_path / "beside", workers=2)
+    assert not failures
+    assert [(r["config"]["norm"], r["config"]["seed"]) for r in beside] == [(c.norm, c.seed) for c in configs]
+    for config, record in zip(configs, beside, strict=True):
+        (alone,), _ = train_all([config], tiny_data, tmp_path / "alone")
+        assert numbers(alone) == numbers(record)
+
+
+def test_a_run_is_trained_once(tiny_data, make_config, tmp_path, fits):
+    configs = [make_config("layer"), make_config("batch")]
+    first, _ = train_all(configs, tiny_data, tmp_path, workers=1)
+    assert fits == configs
+    again, _ = train_all(configs[::-1], tiny_data, tmp_path, workers=1)
+    assert len(fits) == 2 and again == first[::-1]
+    train_all([replace(configs[0], seed=9)], tiny_data, tmp_path)
+    assert len(fits) == 3
+
+
+def test_identity_is_the_content(tiny_data, make_config):
+    config, fingerprint = make_config(), tiny_data.fingerprint
+    name = run_id(config, fingerprint)
+    assert name == run_id(make_config(), fingerprint) and name.startswith("group-seed0-")
+    others = [replace(config, seed=1), replace(config, num_epochs=3), replace(config, num_groups=4),
+              replace(config, norm="layer", num_groups=None), replace(config, device="cuda"),
+              *[replace(config, recipe=replace(config.recipe, **{field: value})) for field, value in
+                [("lr", 0.2), ("batch_size", 8), ("dropout", 0.1), ("ema_decay", 0.0), ("fill", 1.0), ("nesterov", False)]]]
+    names = {run_id(other, fingerprint) for other in others} | {run_id(config, "other data"), name}
+    assert len(names) == len(others) + 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"history": []}', "foreign", "short"])
+def test_damaged_record_is_set_aside_and_trained_again(tiny_data, make_config, tmp_path, damage):
+    config = make_config(num_epochs=1)
+    (record,), _ = train_all([config], tiny_data, tmp_path)
+    path = tmp_path / record["run_id"] / "record.json"
+    if damage == "foreign":
+        (other,), _ = train_all([replace(config, seed=1)], tiny_data, tmp_path)
+        damage = json.dumps(other).encode()
+    elif damage == "short":
+        damage = json.dumps({**record, "history": []}).encode()
+    path.write_bytes(damage)
+    (again,), _ = train_all([config], tiny_data, tmp_path)
+    assert numbers(again) == numbers(record) and path.with_suffix(".damaged").exists()
+    assert read_record(path.parent) == again
+
+
+def _train(config, data, folder, queue):
+    calls = []
+    real = runs.fit
+    runs.fit = lambda *args, **kwargs: calls.append(1) or time.sleep(0.5) or real(*args, **kwargs)
+    (record,), _ = train_all([config], data, folder)
+    queue.put((len(calls), numbers(record)))
+
+
+def test_two_processes_that_want_the_same_run_train_it_once(tiny_data, make_config, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=_train, args=(make_config(), tiny_data, tmp_path, queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    outcomes = [queue.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(count for count, _ in outcomes) == [0, 1]
+    assert outcomes[0][1] == outcomes[1][1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_diverging_run_does_not_stop_the_others(tiny_data, make_config, tmp_path, workers):
+    configs = [make_config("layer", lr=1e30), make_config("group"), make_config("batch")]
+    records, failures = train_all(configs, tiny_data, tmp_path, workers=workers)
+    assert [record["config"]["norm"] for record in records] == ["group", "batch"]
+    assert len(failures) == 1 and "epoch 1" in failures[0] and "layer" in failures[0]
+
+
+def test_refused_before_anything_is_trained(tiny_data, make_config, tmp_path, fits):
+    with pytest.raises(ParameterError, match="batch_size"):
+        train_all([make_config(), make_config(batch_size=1000)], tiny_data, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ParameterError, match="runs_dir: got .* takes a folder that can be written"):
+        train_all([make_config()], tiny_data, tmp_path / "file")
+    assert not fits
+
+
+def test_every_run_has_its_bar_and_none_is_left(tiny_data, make_config, tmp_path, capsys):
+    train_all([make_config("layer", seed=3, batch_size=2)], tiny_data, tmp_path)
+    bars = capsys.readouterr().err
+    assert "layer, seed 3" in bars and "epoch 2/2" in bars and bars.rstrip(" \r\n")[-5:] != "00:00"
+    train_all([make_config("layer", seed=3, batch_size=2)], tiny_data, tmp_path)
+    assert capsys.readouterr().err == "", "nothing is trained, so there is no bar"
+
+
+def test_environment_names_no_path_or_host():
+    import getpass
+    import socket
+
+    text = json.dumps(environment())
+    assert socket.gethostname() not in text and "/" not in text.replace("GB/s", "")
+    assert environment()["torch"][0].isdigit() and getpass.getuser() != environment()["processor"]
