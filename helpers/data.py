@@ -177,8 +177,8 @@ def _load_digits(why: str = "") -> Dataset:
     labels = torch.from_numpy(digits.target).long()
     train, val = train_test_split(np.arange(len(labels)), test_size=360, stratify=digits.target, random_state=0)
     train, val = torch.from_numpy(np.sort(train)), torch.from_numpy(np.sort(val))
-    notice = (f"{why}The data are the **1,797 embedded digits** of scikit-learn, 8×8 pixels enlarged: a small stand-in. "
-              "Nothing here says how a variant does on MNIST.")
+    notice = (f"{why}The data are the **1,797 embedded digits** of scikit-learn, 8×8 pixels enlarged: a small "
+              "stand-in. Nothing here says how a variant does on MNIST.")
     return Dataset("digits", "embedded digits (not MNIST)", notice,
                    images[train], labels[train], images[val], labels[val])
 
@@ -269,7 +269,7 @@ def _download_from_mirrors(folder: Path) -> Path:
                 raw = folder / "MNIST" / "raw"
                 if all(_find(name, raw) is not None for name in MNIST_FILES):
                     return raw
-            except Exception as error:  # noqa: BLE001 - whatever a mirror sends, the next one is asked
+            except Exception as error: # whatever a mirror sends, the next one is asked
                 faults.append(f"{url}: {_one_line(error)}")
             shutil.rmtree(folder / "MNIST", ignore_errors=True)
     finally:
@@ -289,7 +289,7 @@ def _probe(urls: list[str]) -> dict[str, str]:
         try:
             with urllib.request.urlopen(url + "t10k-labels-idx1-ubyte.gz", timeout=PROBE_SECONDS) as response:
                 answers[url] = "ok" if response.read(2) == b"\x1f\x8b" else "sends no gzip archive"
-        except Exception as error:  # noqa: BLE001 - a thread's fault is an answer too
+        except Exception as error: # a thread's fault is an answer too
             answers[url] = _one_line(error)
 
     threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in urls]

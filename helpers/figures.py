@@ -18,7 +18,9 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from sklearn.isotonic import isotonic_regression
 from torch import Tensor
@@ -184,12 +186,12 @@ def plot_misclassified(wrong: pd.DataFrame, images: Tensor, norm: str, dataset_t
     rows = max(1, -(-len(shown) // 2))
     figure, ax = _canvas(0.95 + 1.32 * rows)
     name = VARIANTS[norm].title
-    seed = f", seed {wrong['seed'].iloc[0]}" if len(wrong) else ""
+    seed = f"Seed {wrong['seed'].iloc[0]}. " if len(wrong) else ""
     count = f"{'all' if len(shown) == len(wrong) else f'the first {len(shown)} of'} {len(wrong):,} misclassified images"
     if len(wrong) <= 1:
         count = "the only misclassified image" if len(wrong) else "no misclassified image"
-    legend = " Index in the file, true → predicted digit, and the network's confidence in both." if len(wrong) else ""
-    _title(figure, f"{name}: {count}", f"{dataset_title}{seed}.{legend}")
+    legend = "Index in the file, true → predicted digit, and the network's confidence in both." if len(wrong) else ""
+    _title(figure, f"{name} on {dataset_title}: {count}", f"{seed}{legend}")
     if not len(wrong):
         ax.text(WIDTH / 2, 1.5, f"Every one of the {len(images):,} images is classified correctly.", size=12,
                 ha="center", va="center")
@@ -209,7 +211,7 @@ def plot_misclassified(wrong: pd.DataFrame, images: Tensor, norm: str, dataset_t
             ax.text(left + 3.27, top + offset, _percent(share), size=9.5, va="center")
         sentences.append(f"index {row.index}: true {row.label}, predicted {row.prediction} with "
                          f"{_percent(row.confidence)}, {_percent(row.true_confidence)} for the true digit")
-    return _described(figure, "png", f"{name} on {dataset_title}{seed}: {count}. " + "; ".join(sentences)
+    return _described(figure, "png", f"{name} on {dataset_title}: {count}. {seed}" + "; ".join(sentences)
                       + "." * bool(sentences))
 
 
@@ -468,9 +470,13 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def _title(figure: Figure, title: str, subtitle: str) -> None:
+    """Both from the left edge; a line that is too long for the figure is set in smaller letters."""
     height = figure.get_figheight()
-    figure.text(0.1 / WIDTH, 1 - 0.14 / height, title, size=13, weight="bold", va="top")
-    figure.text(0.1 / WIDTH, 1 - 0.42 / height, subtitle, size=10, color=MUTED, va="top", linespacing=1.3)
+    for text, top, size, look in ((title, 0.14, 13, {"weight": "bold"}), (subtitle, 0.42, 10, {"color": MUTED})):
+        font = FontProperties(weight=look.get("weight"), size=size)
+        width = max(TextPath((0, 0), line or "-", prop=font).get_extents().width / 72 for line in text.split("\n"))
+        figure.text(0.1 / WIDTH, 1 - top / height, text, size=size * min(1.0, (WIDTH - 0.3) / width),
+                    va="top", linespacing=1.3, **look)
 
 
 def _described(figure: Figure, file_format: str, alt: str) -> Figure:

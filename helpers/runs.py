@@ -173,7 +173,7 @@ def _bars(todo: dict[str, RunConfig]) -> Iterator[Callable[[str, Progress], None
         return
     tqdm = _tqdm()
     bars = {name: tqdm(total=1, position=i, leave=False, mininterval=0.5, desc=f"{config.norm}, seed {config.seed}",
-                       bar_format="{desc} |{bar}| {percentage:3.0f} % {postfix} [{elapsed}<{remaining}]")
+                       bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]")
             for i, (name, config) in enumerate(todo.items())}
 
     def on_progress(name: str, progress: Progress) -> None:
@@ -185,6 +185,8 @@ def _bars(todo: dict[str, RunConfig]) -> Iterator[Callable[[str, Progress], None
         accuracy = "" if progress.val_accuracy is None else f", {progress.val_accuracy:.2f} %"
         bar.set_postfix_str(f"epoch {progress.epoch}/{progress.num_epochs}{accuracy}", refresh=False)
         bar.update(done - bar.n)
+        if done == bar.total:
+            bar.refresh()  # a full bar is seen, however soon it closes
 
     try:
         yield on_progress

@@ -45,7 +45,7 @@ def mirror(folder: Path, change=lambda name, content: content):
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802 - the library's name
+        def do_GET(self):
             name = self.path.rsplit("/", 1)[-1]
             asked.append(name)
             answer = change(name, (folder / name).read_bytes())
@@ -198,7 +198,7 @@ def test_data_dir_that_is_a_file(tmp_path, mnist_dir, monkeypatch):
     (tmp_path / "file").write_text("")
     with mirror(mnist_dir) as (url, _):
         monkeypatch.setenv("MNIST_MIRRORS", url)
-        with pytest.raises(DataError, match="data_dir: .* can't be written"):
+        with pytest.raises(DataError, match=r"data_dir: .* can't be written"):
             load_dataset("mnist", tmp_path / "file")
 
 
@@ -245,7 +245,8 @@ def test_holdout_comes_from_the_training_images_alone():
 
 def test_dataset_refuses_wrong_shapes_and_labels(tiny_data):
     good = [tiny_data.train_images, tiny_data.train_labels, tiny_data.val_images, tiny_data.val_labels]
-    for place, wrong in ((0, good[0].float()), (0, good[0][:, :27]), (1, good[1][:-1]), (3, good[3] + 1), (3, good[3] - 1)):
+    for place, wrong in ((0, good[0].float()), (0, good[0][:, :27]), (1, good[1][:-1]), (3, good[3] + 1),
+                         (3, good[3] - 1)):
         with pytest.raises(DataError):
             Dataset("x", "x", "", *[wrong if i == place else part for i, part in enumerate(good)])
 

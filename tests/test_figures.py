@@ -300,10 +300,10 @@ def test_augmentation_shows_the_original_then_the_recipes_versions():
 
 
 @pytest.mark.parametrize(("count", "title"), [
-    (12, "Layer Normalization: the first 10 of 12 misclassified images"),
-    (3, "Layer Normalization: all 3 misclassified images"),
-    (1, "Layer Normalization: the only misclassified image"),
-    (0, "Layer Normalization: no misclassified image"),
+    (12, "Layer Normalization on MNIST: the first 10 of 12 misclassified images"),
+    (3, "Layer Normalization on MNIST: all 3 misclassified images"),
+    (1, "Layer Normalization on MNIST: the only misclassified image"),
+    (0, "Layer Normalization on MNIST: no misclassified image"),
 ])
 def test_misclassified(count, title):
     data = dataset()
@@ -311,7 +311,7 @@ def test_misclassified(count, title):
     shown = min(count, 10)
     assert title in texts(figure) and len(figure.axes[0].images) == shown
     assert texts(figure).count("4 → 9") == shown
-    assert ("seed 7" in figure.alt) == (count > 0)
+    assert ("Seed 7" in figure.alt) == (count > 0)
     for place, image in enumerate(figure.axes[0].images):
         np.testing.assert_array_equal(image.get_array(), data.val_images[3 + place])
         assert f"index {3 + place}: true 4, predicted 9 with" in figure.alt

@@ -32,7 +32,7 @@ def expected_rows(norm: str) -> list[str]:
     for number, (layer, shape, count) in enumerate(TABLE, 1):
         layer = NAMES[norm] if layer == "norm" else layer
         count = count[list(NAMES).index(norm)] if isinstance(count, tuple) else count
-        rows.append(f"{layer + '-' + str(number):>20}  {str([-1, *shape]):>25} {count:>15,}")
+        rows.append(f"{layer + '-' + str(number):>20}  {[-1, *shape]!s:>25} {count:>15,}")
     return rows
 
 

@@ -33,7 +33,8 @@ def record(norm: str, seed: int, wrong: list[int], epochs: int = 2) -> dict:
     history = [{"epoch": e, "lr": 0.01, "train_loss": 0.2, "l1_penalty": 0.1 if norm == "batch" else 0.0,
                 "train_accuracy": 97.0, "val_loss": 0.5 / e, "val_accuracy": 100 * correct / NUM_VAL,
                 "val_correct": correct, "seconds": 1.5} for e in range(1, epochs + 1)]
-    return {"run_id": f"{norm}-seed{seed}", "config": RunConfig(norm, seed, epochs, Study().training_recipe(), 2).to_dict(),
+    config = RunConfig(norm, seed, epochs, Study().training_recipe(), 2)
+    return {"run_id": f"{norm}-seed{seed}", "config": config.to_dict(),
             "dataset": {"name": "digits", "title": "made-up digits", "num_train": 10, "num_val": NUM_VAL},
             "num_parameters": 75_080 if norm == "layer" else 10_832, "history": history,
             "wrong": [[i, i % 10, (i + 1) % 10, 0.6, 0.3] for i in wrong], "environment": {"python": "3"}}
@@ -104,7 +105,8 @@ def test_final_table_counts_over_seeds():
 
 def test_historical_numbers_are_those_of_the_run():
     table = historical_table()
-    assert len(table) == 58 and table.groupby("variant").epoch.max().to_dict() == {"layer": 20, "group": 20, "batch": 18}
+    assert len(table) == 58
+    assert table.groupby("variant").epoch.max().to_dict() == {"layer": 20, "group": 20, "batch": 18}
     assert (table.val_correct / 100 == table.val_accuracy).all() and table.val_accuracy.min() == 64.69
 
 

@@ -58,7 +58,8 @@ def test_identity_is_the_content(tiny_data, make_config):
     others = [replace(config, seed=1), replace(config, num_epochs=3), replace(config, num_groups=4),
               replace(config, norm="layer", num_groups=None), replace(config, device="cuda"),
               *[replace(config, recipe=replace(config.recipe, **{field: value})) for field, value in
-                [("lr", 0.2), ("batch_size", 8), ("dropout", 0.1), ("ema_decay", 0.0), ("fill", 1.0), ("nesterov", False)]]]
+                [("lr", 0.2), ("batch_size", 8), ("dropout", 0.1), ("ema_decay", 0.0), ("fill", 1.0),
+                 ("nesterov", False)]]]
     names = {run_id(other, fingerprint) for other in others} | {run_id(config, "other data"), name}
     assert len(names) == len(others) + 2
 
@@ -112,7 +113,7 @@ def test_refused_before_anything_is_trained(tiny_data, make_config, tmp_path, fi
     with pytest.raises(ParameterError, match="batch_size"):
         train_all([make_config(), make_config(batch_size=1000)], tiny_data, tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ParameterError, match="runs_dir: got .* takes a folder that can be written"):
+    with pytest.raises(ParameterError, match=r"runs_dir: got .* takes a folder that can be written"):
         train_all([make_config()], tiny_data, tmp_path / "file")
     assert not fits
 

@@ -1,0 +1,33 @@
+# make          the study, executed and exported to runs/report/
+# make help     all targets
+# Needs GNU make and Python 3.10 or newer; PYTHON=python3.12 chooses one.
+
+PYTHON ?= python3
+ARGS ?=
+RUN = .venv/bin/python -m
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: report test publish speed help
+
+report: .venv/.installed  # execute the study and export it to runs/report/
+	@$(RUN) helpers.report $(ARGS)
+
+test: .venv/.installed  # the whole test suite
+	@$(RUN) pytest $(ARGS)
+
+publish: .venv/.installed  # run on MNIST, then refresh the committed notebook, its page and figures/
+	@$(RUN) helpers.report --publish $(ARGS)
+
+speed: .venv/.installed  # measure the time an epoch takes, to runs/speed/
+	@$(RUN) helpers.report notebooks/speed.ipynb --output-dir runs/speed $(ARGS)
+
+help:  # this list
+	@sed -n 's/^\([a-z]*\):.*  # /make \1: /p' Makefile
+	@echo "Parameters: make report ARGS=\"-p seeds '[0,1]' -p num_epochs 5\""
+
+# An environment without a working pip was interrupted while it was made: it is made anew.
+.venv/.installed: requirements.txt
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "Installing requirements.txt into .venv"
+	@$(RUN) pip install -q -r requirements.txt
+	@touch $@

@@ -1,0 +1,180 @@
+"""The main notebook: what is committed is whole, and it runs as its users run it."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+
+from helpers.config import Study
+
+ROOT = Path(__file__).resolve().parent.parent
+MAIN = ROOT / "notebooks" / "mnist_normalization.ipynb"
+SECTIONS = ["In brief", "Parameters and environment", "The data", "Three ways to normalise", "The network", "Training",
+            "Validation loss", "Validation accuracy", "The last epoch in numbers", "Misclassified images",
+            "Confusion matrices", "Wrong together, wrong alone", "Findings and limits", "Exercises", "References"]
+FIGURES = {"normalization_axes.svg", "samples.png", "validation_loss.svg", "validation_accuracy.svg", "confusion.svg",
+           "misclassified_layer.png", "misclassified_group.png", "misclassified_batch.png", "augmentation.png",
+           "errors_overlap.svg"}
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return nbformat.read(MAIN, as_version=4)
+
+
+def code_cells(nb) -> list:
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def literals(source: str) -> dict:
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}
+
+
+# --- as committed ---------------------------------------------------------------------------------------------------
+
+
+def test_sections_are_in_order(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+    assert len(re.findall(r"^# .+$", text, re.MULTILINE)) == 1
+
+
+def test_parameters_are_the_studys_own_defaults(notebook):
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in literals(cell.source).items()}
+    assert given == {field.name: field.default for field in fields(Study)}
+    assert list(given) == [field.name for field in fields(Study)]
+    shown = papermill.inspect_notebook(MAIN)
+    assert list(shown) == list(given) and all(entry["help"] for entry in shown.values()), "papermill --help-notebook"
+
+
+def test_cells_are_short_and_define_nothing(notebook):
+    for cell in code_cells(notebook):
+        if "parameters" not in cell.metadata.get("tags", []):
+            assert len(cell.source.splitlines()) <= 20, cell.source
+        kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
+        assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}, cell.source
+
+
+def test_committed_notebook_was_executed_top_to_bottom(notebook):
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    text = json.dumps(outputs)
+    for trace in ("/home/", "/root/", "/tmp/", "/Users/", "C:\\\\", "it/s", "Warning", "widget-view", "not MNIST",
+                  str(ROOT)):
+        assert trace not in text, trace
+
+
+def test_committed_figures_have_an_alt_text(notebook):
+    shown = [o for cell in code_cells(notebook) for o in cell.outputs if "image/png" in o.get("data", {})]
+    assert len(shown) == len(FIGURES)
+    assert all(len(o.metadata["image/png"]["alt"]) > 40 for o in shown)
+    assert {path.name for path in (ROOT / "figures").iterdir()} == FIGURES
+
+
+# --- as run ---------------------------------------------------------------------------------------------------------
+
+
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "MNIST_MIRRORS": "http://127.0.0.1:9/", "PYTHONPATH": ""}
+    environment.pop("MNIST_DATA_DIR", None)
+    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True,
+                          timeout=280)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """`python -m helpers.report` on the digits: one epoch, two seeds."""
+    folder = tmp_path_factory.mktemp("report")
+    done = run("helpers.report", "-p", "dataset", "digits", "-p", "num_epochs", "1", "-p", "seeds", "[0, 1]",
+               "-p", "runs_dir", str(folder / "runs"), "--output-dir", str(folder / "out"))
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_report_holds_all_that_is_promised(report):
+    folder, done = report
+    out = folder / "out"
+    assert {path.name for path in out.iterdir()} == {
+        "mnist_normalization.html", "mnist_normalization.ipynb", "figures", "results.csv", "summary.json"}
+    assert {path.name for path in (out / "figures").iterdir()} == FIGURES
+    table = pd.read_csv(out / "results.csv")
+    assert len(table) == 3 * 2 * 1 and set(table.dataset) == {"digits"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["num_runs"] == 6 and summary["dataset"] == "digits" and len(summary["findings"]) >= 5
+    closing = done.stdout.strip().splitlines()
+    assert len(closing) == 1 and "mnist_normalization.html" in closing[0] and summary["findings"][0] in closing[0]
+    for seed in (0, 1):
+        assert f"layer, seed {seed}" in done.stderr, "a progress bar for each run"
+
+
+def test_nobody_mistakes_the_digits_for_mnist(report):
+    out = report[0] / "out"
+    page = (out / "mnist_normalization.html").read_text()
+    brief = page[page.index("In brief"):page.index("Parameters and environment")]
+    assert "Notice" in brief and "not on MNIST" not in brief and "embedded digits" in brief
+    for name in FIGURES - {"normalization_axes.svg"}:
+        if name.endswith(".svg"):
+            assert "embedded digits (not MNIST)" in (out / "figures" / name).read_text(), name
+    assert all("digits" in output.metadata["image/png"]["alt"]
+               for cell in code_cells(nbformat.read(out / "mnist_normalization.ipynb", 4)) for output in cell.outputs
+               if "image/png" in output.get("data", {}) and "Diagram of an activation" not in str(output.metadata))
+
+
+def test_executed_notebook_has_no_debris(report):
+    nb = nbformat.read(report[0] / "out" / "mnist_normalization.ipynb", 4)
+    outputs = [output for cell in code_cells(nb) for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert "it/s" not in json.dumps(outputs) and "widgets" not in nb.metadata
+
+
+def test_findings_stand_first_and_are_those_of_the_summary(report):
+    folder, _ = report
+    nb = nbformat.read(folder / "out" / "mnist_normalization.ipynb", 4)
+    summary = json.loads((folder / "out" / "summary.json").read_text())
+    first = next(o for cell in code_cells(nb) for o in cell.outputs)
+    text = "".join(first.data["text/markdown"])
+    assert all(finding in text for finding in summary["findings"])
+
+
+def test_again_from_inside_notebooks_trains_nothing(report):
+    """Plain papermill, from the notebook's own folder, on the same runs."""
+    folder, _ = report
+    records = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("record.json")}
+    assert len(records) == 6
+    done = run("papermill", "mnist_normalization.ipynb", str(folder / "out.ipynb"), "-p", "dataset", "digits",
+               "-p", "num_epochs", "1", "-p", "seeds", "[0, 1]", "-p", "runs_dir", str(folder / "runs"),
+               "--no-progress-bar", cwd=MAIN.parent)
+    assert done.returncode == 0, done.stderr
+    assert records == {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("record.json")}
+    outputs = json.dumps([cell.outputs for cell in code_cells(nbformat.read(folder / "out.ipynb", 4))])
+    assert "it/s" not in outputs and '"stderr"' not in outputs
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("sede", "3", "did you mean seeds"), ("num_groups", "3", "1, 2, 4"), ("batch_size", "2000", "at most the 1,437")])
+def test_bad_input_stops_plain_papermill(tmp_path, name, value, says):
+    runs_dir = tmp_path / "runs"
+    done = run("papermill", str(MAIN), str(tmp_path / "out.ipynb"), "-p", "dataset", "digits", "-p", name, value,
+               "-p", "runs_dir", str(runs_dir), "--no-progress-bar")
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode != 0 and last.startswith(f"ParameterError: {name}: ") and says in last
+    assert not runs_dir.exists() or not list(runs_dir.iterdir()), "nothing was trained"
+
+
+def test_bad_input_stops_the_report(tmp_path):
+    done = run("helpers.report", "-p", "dataset", "digits", "-p", "batch_size", "2000", "-p", "runs_dir",
+               str(tmp_path / "runs"), "--output-dir", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: batch_size: got 2000, takes at most the 1,437")
+    assert not (tmp_path / "out" / "summary.json").exists()
