@@ -111,6 +111,7 @@ class _Exporter(HTMLExporter):
     def markdown2html(self, context, source):
         renderer = _Renderer(attachments=context.get("cell", {}).get("attachments", {}))
         page = clean_html(MarkdownWithMath(renderer=renderer).render(source))
+        page = re.sub(r"(?<=\d) (?=%)", "\u00a0", page)  # a number and its unit stay on one line
         return re.sub("\ue000\\d+\ue001", lambda m: renderer.formulas.get(m[0], ""), page)
 
 

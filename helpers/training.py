@@ -145,7 +145,7 @@ def train_one_epoch(net: nn.Module, optimizer: torch.optim.Optimizer, images: Te
             sums += len(y) * torch.stack([loss, penalty, (logits.argmax(1) == y).float().mean()])
         if (batch + 1) % 20 == 0:  # about once a second
             on_batch(batch + 1)
-    loss, penalty, accuracy = (sums.double() / num_images).tolist()
+    loss, penalty, accuracy = (sums.cpu().double() / num_images).tolist()
     return {"train_loss": loss, "l1_penalty": penalty, "train_accuracy": 100 * accuracy}
 
 
@@ -163,15 +163,15 @@ def evaluate(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 5
     training = net.training
     net.eval()
     try:
-        logits = torch.cat([net(normalize(part)) for part in images.split(batch_size)]).float()  # (N, 10)
+        logits = torch.cat([net(normalize(part)) for part in images.split(batch_size)]).cpu()  # (N, 10)
     finally:
         net.train(training)
-    log_probabilities = F.log_softmax(logits, dim=1)
+    labels, log_probabilities = labels.cpu(), F.log_softmax(logits, dim=1)  # on the CPU: MPS has no float64
     log_true = log_probabilities.gather(1, labels[:, None]).squeeze(1)  # (N,)
     confidence, predictions = log_probabilities.exp().max(1)
     correct = int((predictions == labels).sum())
     return Evaluation(-log_true.double().mean().item(), 100 * correct / len(labels), correct,
-                      predictions.cpu(), confidence.cpu(), log_true.exp().cpu())
+                      predictions, confidence, log_true.exp())
 
 
 def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
