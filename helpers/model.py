@@ -1,4 +1,9 @@
-"""The network: one `Net`, one `make_norm`, one `norm` argument."""
+"""The network: one `Net`, one `make_norm`, one `norm` argument.
+
+Activations are (N, C, H, W) in the order of `torch.channels_last`: the channels of a place lie next to each other in
+memory. Convolutions, pooling and norms over channels are faster so. `Conv2d`, `LayerNorm` and `Dropout` here compute
+the same functions as torch's (the tests compare them) and bear the same names, which torchsummary prints.
+"""
 
 import contextlib
 import copy
@@ -22,7 +27,7 @@ def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2) -> n
     each image over num_channels / num_groups channels; "batch" each channel over (N, H, W). Raises ParameterError.
     """
     makers = {
-        "layer": lambda: nn.LayerNorm([num_channels, size, size]),
+        "layer": lambda: LayerNorm([num_channels, size, size]),
         "group": lambda: nn.GroupNorm(num_groups, num_channels),  # NOTE: the groups come first here
         "batch": lambda: nn.BatchNorm2d(num_channels),
     }
@@ -36,22 +41,30 @@ def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2) -> n
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d without a bias; on the CPU a 1x1 kernel is computed as the matrix product that it is.
+    """nn.Conv2d without a bias; a 1x1 kernel is computed as the matrix product that it is.
 
-    Same function, fewer milliseconds: oneDNN is slow at few output channels. Called Conv2d because torchsummary
-    prints the class's name.
+    oneDNN's convolution is slow at few output channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0):
         super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
-        if self.kernel_size != (1, 1) or x.device.type != "cpu":
+        if self.kernel_size != (1, 1):
             return super().forward(x)
-        weight = self.weight.flatten(1)  # (out, in)
-        if x.is_contiguous(memory_format=torch.channels_last):
-            return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
-        return torch.matmul(weight, x.flatten(2)).unflatten(2, x.shape[2:])
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)  # (N, H, W, C) inside
+
+
+class LayerNorm(nn.LayerNorm):
+    """nn.LayerNorm over (C, H, W), computed over (H, W, C), the order in memory.
+
+    The mean and the variance do not depend on the order; weight and bias, (C, H, W) as ever, are turned to it, which
+    is cheaper than to turn the activations to them and back.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        weight, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)  # (H, W, C)
+        return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, self.eps).permute(0, 3, 1, 2)
 
 
 class Dropout(nn.Dropout):
@@ -100,13 +113,10 @@ class Net(nn.Module):
             nn.AvgPool2d(6),     # (N, 16, 1, 1)
             Conv2d(16, 10, 1),   # (N, 10, 1, 1)
         )
-        # Where channels lie next to each other in memory, convolutions and norms over channels are faster; LayerNorm's
-        # own (C, H, W) weight would have to be turned around at every step.
-        self.memory_format = torch.contiguous_format if norm == "layer" else torch.channels_last
-        self.to(memory_format=self.memory_format)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:  # (N, 1, 28, 28)
-        return self.layers(images.contiguous(memory_format=self.memory_format)).flatten(1)  # (N, 10)
+        return self.layers(images.contiguous(memory_format=torch.channels_last)).flatten(1)  # (N, 10)
 
 
 def build_model(norm: str, num_groups: int = 2, dropout: float = 0.0, seed: int | None = None) -> Net:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.config import ParameterError
-from helpers.model import Conv2d, Dropout, build_model, dropout_scale, make_norm, num_parameters, summarize
+from helpers.model import Conv2d, Dropout, LayerNorm, build_model, dropout_scale, make_norm, num_parameters, summarize
 from helpers.normalization import reference_forward
 
 NAMES = {"layer": "LayerNorm", "group": "GroupNorm", "batch": "BatchNorm2d"}
@@ -86,6 +86,21 @@ def test_pointwise_convolution_is_the_plain_one(memory_format):
     weights = torch.randn_like(plain)
     for a, b in zip(torch.autograd.grad((ours * weights).sum(), [x, conv.weight]),
                     torch.autograd.grad((plain * weights).sum(), [x, conv.weight]), strict=True):
+        assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_layer_norm_is_nn_layer_norm(memory_format):
+    plain, ours = nn.LayerNorm([3, 4, 5]), LayerNorm([3, 4, 5])
+    with torch.no_grad():
+        for p in plain.parameters():
+            p.copy_(torch.randn(p.shape))
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(7, 3, 4, 5).contiguous(memory_format=memory_format).requires_grad_()
+    weights = torch.randn(7, 3, 4, 5)
+    for a, b in zip((ours(x), *torch.autograd.grad((ours(x) * weights).sum(), [x, *ours.parameters()])),
+                    (plain(x), *torch.autograd.grad((plain(x) * weights).sum(), [x, *plain.parameters()])),
+                    strict=True):
         assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
