@@ -5,6 +5,7 @@ for; it unfolds into `RunConfig`s, one for each training run.
 """
 
 import ast
+import contextlib
 import difflib
 import math
 from collections.abc import Callable, Mapping
@@ -28,16 +29,16 @@ class Rule:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # nan is not
 
 
 def _integer(low: int, high: int = 2**31 - 1) -> Rule:
-    takes = f"an integer of at least {low}" + (f" and at most {high}" if high != 2**31 - 1 else "")
+    takes = f"an integer of at least {low} and at most {high if high != 2**31 - 1 else '2**31 - 1'}"
     return Rule(takes, lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high)
 
 
 def _number(low: float, high: float = math.inf, low_open: bool = False, high_open: bool = False) -> Rule:
-    takes = f"a number {'above' if low_open else 'of at least'} {low:g}"
+    takes = f"a finite number {'above' if low_open else 'of at least'} {low:g}"
     if high != math.inf:
         takes += f" and {'below' if high_open else 'at most'} {high:g}"
     return Rule(takes, lambda v: _is_number(v) and (low < v if low_open else low <= v)
@@ -87,6 +88,8 @@ RULES: dict[str, Rule] = {
     "seeds": _list_of(_integer(0), "one or more integers of at least 0"),
     "num_epochs": _integer(1),
     "device": _one_of("auto", "cpu", "cuda", "mps"),
+    "num_batches": _integer(1, 10_000),  # of one measurement of speed
+    "repetitions": _integer(1, 1000),
     "workers": _optional(_integer(1, 1024), "one for each core"),
     "runs_dir": _PATH,
     "output_dir": _optional(_PATH, "no files"),
@@ -150,6 +153,8 @@ class Recipe:
         for field in fields(self):
             if field.name in RULES:
                 check(field.name, getattr(self, field.name))
+            if isinstance(field.default, float):  # 10 and 10.0 are the same rotation, and the same run
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
 
 
 RECIPES = {
@@ -256,8 +261,12 @@ class Study:
             if source.startswith("# Parameters"):
                 if not source.startswith("# Parameters\n"):
                     names = []  # our own cell, executed again: what was asked for before is over
-                names += _assigned_names(source)
+                with contextlib.suppress(SyntaxError):  # a cell that was mistyped, and has been executed again since
+                    names += _assigned_names(source)
         names = names or [f.name for f in fields(cls) if f.name in namespace]  # outside IPython there is no In
+        for name in names:
+            if name not in namespace:
+                raise ParameterError(f"{name}: has no value; execute the parameters cell again")
         return cls.from_dict({name: namespace[name] for name in names})
 
     def training_recipe(self) -> Recipe:
@@ -281,7 +290,7 @@ def _parse_list(value):
     if isinstance(value, str):
         try:
             return ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return value  # its rule refuses it, with the name
     return value
 

@@ -118,9 +118,12 @@ def load_dataset(dataset: str = "auto", data_dir: str | Path | None = None, hold
 def _data_folder(data_dir: str | Path | None) -> Path:
     """Relative to the project's folder; from the environment, relative to where the user stands if it is there."""
     named = os.environ.get("MNIST_DATA_DIR") if data_dir is None else None
-    if named and Path(named).expanduser().is_dir():
-        return Path(named).expanduser()
-    return ROOT / Path(data_dir or named or "data").expanduser()
+    try:
+        if named and Path(named).expanduser().is_dir():
+            return Path(named).expanduser()
+        return ROOT / Path(data_dir or named or "data").expanduser()
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~name" where there is no such user
+        raise DataError(f"data_dir: got {data_dir or named!r}, which is no folder ({error})") from None
 
 
 def batches(images: Tensor, labels: Tensor, recipe: Recipe,
@@ -192,8 +195,14 @@ class _NoMirror(Exception):
 
 def _load_mnist(data_dir: Path) -> Dataset:
     content = {name: _find(name, data_dir) for name in MNIST_FILES}
-    if None in content.values():
-        _download(data_dir)
+    missing = [name for name, found in content.items() if found is None]
+    if missing:
+        try:
+            _download(data_dir)
+        except _NoMirror as error:
+            if len(missing) < len(MNIST_FILES):  # whoever has some of them wants MNIST, not a stand-in
+                raise DataError(f"data_dir: {data_dir} lacks {', '.join(missing)}; {error}") from None
+            raise
         content = {name: _find(name, data_dir) for name in MNIST_FILES}
     arrays = {}
     for name, (_, num_items, header) in MNIST_FILES.items():
@@ -210,9 +219,9 @@ def _find(name: str, data_dir: Path) -> bytes | None:
     faults = []
     for folder in (data_dir, data_dir / "MNIST" / "raw"):
         for path in (folder / name, folder / f"{name}.gz"):
-            if not path.is_file():
-                continue
             try:
+                if not path.is_file():
+                    continue
                 content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             except (OSError, EOFError, zlib.error) as error:
                 faults.append(f"{path} can't be read ({error})")
@@ -274,8 +283,8 @@ def _download_from_mirrors(folder: Path) -> Path:
             shutil.rmtree(folder / "MNIST", ignore_errors=True)
     finally:
         socket.setdefaulttimeout(before)
-    raise _NoMirror(f"dataset: MNIST is not in data_dir and no mirror delivers it ({'; '.join(faults)}); "
-                    "put its four .gz archives into data_dir, or take dataset 'digits'")
+    raise _NoMirror(f"dataset: MNIST is not in {folder.parent} and no mirror delivers it ({'; '.join(faults)}); "
+                    "put its four .gz archives there, or take dataset 'digits'")
 
 
 def _probe(urls: list[str]) -> dict[str, str]:

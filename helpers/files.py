@@ -34,14 +34,30 @@ def writable_folder(folder: str | Path, parameter: str) -> Path:
 
     Raises ParameterError, naming `parameter`, when nothing can be written there.
     """
-    path = ROOT / Path(folder).expanduser()
     try:
+        path = ROOT / Path(folder).expanduser()
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~name" where there is no such user
+        reason = getattr(error, "strerror", None) or error
         raise ParameterError(f"{parameter}: got {str(folder)!r}, takes a folder that can be written "
-                             f"({error.strerror or error})") from None
+                             f"({reason})") from None
     return path
+
+
+def clear_results(folder: Path) -> None:
+    """Takes away what an earlier study left in its output folder, summary.json first: it means success.
+
+    Raises ParameterError when something else stands in the place of a result.
+    """
+    try:
+        for path in (folder / "summary.json", folder / "results.csv"):
+            path.unlink(missing_ok=True)
+        (folder / "figures").mkdir(exist_ok=True)
+        for path in (folder / "figures").glob("*.[ps][nv]g"):
+            path.unlink()
+    except OSError as error:
+        raise ParameterError(f"output_dir: {error.filename} can't be replaced ({error.strerror})") from None
 
 
 def _sync_folder(folder: Path) -> None:

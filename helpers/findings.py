@@ -29,6 +29,8 @@ def pair_sentence(pair, num_val: int) -> str:
         verdict = ("a clear gap between these two networks, but one seed can't tell it from luck"
                    if pair.p_holm < 1 - LEVEL else "one seed can't tell them apart")
         return f"{a} gets {difference:.0f} of {num_val:,} images more right than {b} ({p}): {verdict}."
+    if difference == 0:
+        return f"{a} and {b}: a tie; they get equally many images right on average ({pair.n} seeds)."
     measured = f"by {difference:.1f} ± {pair.half_width:.1f} of {num_val:,} images ({p}, {pair.n} seeds)"
     if pair.p_holm < 1 - LEVEL:
         return f"{a} is better than {b} {measured}."
@@ -44,22 +46,26 @@ def findings(records: Sequence[Mapping], study: Study, data: Dataset) -> list[st
     best = final.loc[final.val_accuracy.idxmax()]
     clear = pairs[(pairs.p_holm < 1 - LEVEL) & (pairs.n > 1)]
     beaten = {pair.b if pair.difference > 0 else pair.a for pair in clear.itertuples()}
-    unbeaten = [norm for norm in final.norm if norm not in beaten]
-    sentences = []
+    unbeaten = [norm for norm in final.norm if norm not in beaten] or list(final.norm)
     if len(final) == 1:
-        choice = f"{best.variant} alone was trained."
+        choice = f"On {data.title} {best.variant} alone was trained{' to the end' if len(study.norms) > 1 else ''}."
+    elif num_seeds == 1:
+        choice = f"On {data.title} one seed can't show which normalisation is best: run several before you choose."
     elif len(unbeaten) == 1:
-        choice = f"Choose {best.variant}: no other variant reaches it."
+        choice = f"On {data.title} choose {VARIANTS[unbeaten[0]].title}: no other variant reaches it."
     else:
         names = _and([VARIANTS[norm].short for norm in unbeaten])
-        choice = (f"Nothing here shows a best normalisation: {names} are not told apart by "
-                  f"{num_seeds} seed{'s' if num_seeds > 1 else ''} and {num_val:,} images. Choose by cost.")
-    sentences.append(choice)
+        choice = (f"On {data.title} nothing shows a best normalisation: {names} are not told apart by "
+                  f"{num_seeds} seeds and {num_val:,} images. Choose by cost.")
+    sentences, asked = [choice], len(study.norms) * len(study.seeds)
+    if len(records) < asked:
+        sentences.append(f"{asked - len(records)} of {asked} runs failed; what follows stands on the others.")
     scores = _and([f"{VARIANTS[row.norm].short} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
                    for row in final.itertuples()])
-    basis = f"{num_seeds} seeds" if num_seeds > 1 else "one seed, interval from the images"
-    sentences.append(f"Validation accuracy on {data.title} after {study.num_epochs} "
-                     f"epoch{'s' if study.num_epochs > 1 else ''}: {scores} ({basis}).")
+    basis = ("one seed, interval from the images" if num_seeds == 1 else f"{num_seeds} seeds" if final.n.nunique() == 1
+             else "the number of seeds differs, see the table")
+    sentences.append(f"Validation accuracy on {data.title} after "
+                     f"{_count(study.num_epochs, 'epoch')}: {scores} ({basis}).")
     sentences += [pair_sentence(pair, num_val) for pair in pairs.itertuples()]
     if len(final) > 1 and final.parameters.nunique() > 1:
         most, least = final.loc[final.parameters.idxmax()], final.loc[final.parameters.idxmin()]
@@ -101,7 +107,7 @@ def findings_markdown(records: Sequence[Mapping], failures: Sequence[str], study
 def training_report(records: Sequence[Mapping], failures: Sequence[str], data: Dataset) -> str:
     """What was trained, on how much, and how long it took."""
     seconds = [row["seconds"] for record in records for row in record["history"]] or [0]
-    lines = [f"**{len(records)} training run{'s' if len(records) != 1 else ''}** on the {len(data.train_labels):,} "
+    lines = [f"**{_count(len(records), 'training run')}** on the {len(data.train_labels):,} "
              f"training images of {data.title}, validated on {len(data.val_labels):,}: {sum(seconds) / 60:.1f} minutes "
              f"of training in all, {np.median(seconds):.1f} s an epoch (median)."]
     return "\n\n".join(lines + [f"**Failed:** {failure}." for failure in failures])
@@ -141,9 +147,9 @@ def confusion_reading(matrices: Mapping[str, np.ndarray]) -> str:
     for norm, matrix in matrices.items():
         errors = matrix - np.diag(np.diag(matrix))
         true, predicted = np.unravel_index(errors.argmax(), errors.shape)
-        parts.append(f"{VARIANTS[norm].short} reads {true} as {predicted} {errors.max()} times of {errors.sum()} errors"
-                     if errors.any() else f"{VARIANTS[norm].short} makes no error")
-    return f"Most frequent: {'; '.join(parts)}."
+        parts.append(f"{VARIANTS[norm].short} most often reads {true} as {predicted} ({errors.max()} of its "
+                     f"{_count(errors.sum(), 'error')})" if errors.any() else f"{VARIANTS[norm].short} makes no error")
+    return f"{'; '.join(parts)}."
 
 
 def overlap_reading(counts: pd.Series) -> str:
@@ -151,11 +157,12 @@ def overlap_reading(counts: pd.Series) -> str:
     total, sizes = int(counts.sum()), {key: len(key) for key in counts.index}
     most = max(sizes.values())
     if most == 1 or total == 0:
-        return f"{total} images are misclassified."
+        return f"{_count(total, 'image')} misclassified."
     together = int(sum(counts[key] for key in counts.index if sizes[key] == most))
     alone = int(sum(counts[key] for key in counts.index if sizes[key] == 1))
-    return (f"Of {total} images that at least one variant gets wrong, {together} are wrong for all {most} "
-            f"({100 * together / total:.0f} %), and {alone} for one alone ({100 * alone / total:.0f} %).")
+    return (f"At least one variant gets {_count(total, 'image')} wrong: {together} of them wrong for "
+            f"{'both' if most == 2 else f'all {most}'} ({100 * together / total:.0f} %), {alone} for one alone "
+            f"({100 * alone / total:.0f} %).")
 
 
 def summary(records: Sequence[Mapping], failures: Sequence[str], study: Study, data: Dataset) -> dict:
@@ -187,6 +194,10 @@ def _mean_curves(history: pd.DataFrame, column: str) -> dict[str, pd.Series]:
     """For each variant the mean over seeds, by epoch."""
     return {norm: history[history.norm == norm].groupby("epoch")[column].mean()
             for norm in VARIANTS if norm in set(history.norm)}
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _and(items: Sequence[str]) -> str:

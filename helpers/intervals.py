@@ -33,9 +33,12 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 
 
 def paired_p(differences: Sequence[float]) -> float:
-    """p-value of the paired t-test on differences over seeds; 1 when all are zero, 0 when all are the same other."""
-    if np.ptp(differences) == 0:  # the t statistic divides by their spread
-        return 1.0 if differences[0] == 0 else 0.0
+    """p-value of the paired t-test on differences over seeds.
+
+    Where all are the same, t would divide by their spread of zero: then it is the exact sign test's.
+    """
+    if np.ptp(differences) == 0:
+        return 1.0 if differences[0] == 0 else 2 * 0.5 ** len(differences)
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from helpers.config import ParameterError, Study
 from helpers.export import ReportError, export, failure, tidy, to_html
-from helpers.files import ROOT, write_atomically
+from helpers.files import ROOT, writable_folder, write_atomically
 
 MAIN = ROOT / "notebooks" / "mnist_normalization.ipynb"
 REFUSALS = ("ParameterError", "DataError")  # raised by the notebook about what it was given: exit status 2, not 1
@@ -67,16 +68,13 @@ def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
     return known
 
 
-def _prepare(folder: Path) -> None:
-    """Makes the output folder, tries to write in it, and takes away the sign of an earlier success."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        (folder / "summary.json").unlink(missing_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ReportError(f"output folder {_shown(folder)}: a file stands in its place", 2) from error
-    except OSError as error:
-        raise ReportError(f"output folder {_shown(folder)} can't be written: {error.strerror}", 2) from error
+def _install(new: Path, folder: Path) -> None:
+    """Puts what a run left in `new` in the place of an earlier run's; summary.json goes first and comes last."""
+    (folder / "summary.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    (folder / "results.csv").unlink(missing_ok=True)
+    for path in sorted(new.iterdir(), key=lambda path: path.name == "summary.json"):
+        os.replace(path, folder / path.name)
 
 
 def run(notebook: Path, folder: Path, parameters: dict) -> None:
@@ -115,7 +113,7 @@ def run(notebook: Path, folder: Path, parameters: dict) -> None:
         where, error = failure(nb)
         if error.ename in REFUSALS:
             raise ReportError(error.evalue, 2)
-        raise ReportError(f"{where}: {error.ename}: {error.evalue} (see {_shown(page)})")
+        raise ReportError(f"{where}: {error.ename}: {error.evalue}")
 
 
 def publish(executed: Path, notebook: Path) -> None:
@@ -191,14 +189,26 @@ def main(arguments: list[str] | None = None) -> int:
         if options.publish and parameters:
             raise ReportError("--publish takes no parameters: what is committed is the notebook as it stands", 2)
         known = _check_parameters(notebook, parameters)
-        _prepare(folder)
         if options.publish and "dataset" in known:
             parameters["dataset"] = "mnist"
-        if "output_dir" in known:  # relative where it can be: the notebook runs in the project's folder
-            parameters["output_dir"] = str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder)
-        run(notebook, folder, parameters)
+        writable_folder(folder, "output_dir")
         page = folder / f"{notebook.stem}.html"
+        # In a folder of its own until it is done: what is refused or interrupted leaves the earlier report as it was.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as temporary:
+            new = Path(temporary)
+            if "output_dir" in known:  # relative where it can be: the notebook runs in the project's folder
+                parameters["output_dir"] = str(new.relative_to(ROOT) if new.is_relative_to(ROOT) else new)
+            try:
+                run(notebook, new, parameters)
+            except ReportError as error:
+                if error.status == 2 or not (new / page.name).exists():
+                    raise
+                _install(new, folder)
+                raise ReportError(f"{error} (see {_shown(page)})") from error
+            _install(new, folder)
         if options.publish:
+            if (folder / "summary.json").exists() and json.loads((folder / "summary.json").read_text()).get("failures"):
+                raise ReportError("not published: a run failed")
             publish(folder / notebook.name, notebook)
             page = notebook.with_suffix(".html")
     except (ReportError, ParameterError, OSError) as error:

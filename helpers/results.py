@@ -67,11 +67,20 @@ def final_table(records: Sequence[Mapping]) -> pd.DataFrame:
             "l1_penalty": np.mean([row["l1_penalty"] for row in last]),
             "errors": np.mean([len(record["wrong"]) for record in group]),
             "seconds_per_epoch": np.median([row["seconds"] for record in group for row in record["history"]])})
-    ends = historical_table().groupby("variant").last().rename_axis("norm")
-    ends = ends[["epoch", "val_accuracy", "val_loss"]].add_prefix("historical_")
     columns = ["norm", "variant", "parameters", "n", "val_accuracy", "std", "low", "high", "val_loss", "train_accuracy",
                "l1_penalty", "errors", "seconds_per_epoch"]
-    return pd.DataFrame(rows, columns=columns).merge(ends, how="left", on="norm")
+    final = pd.DataFrame(rows, columns=columns)
+    if any(record["dataset"]["name"] != "mnist" for record in records):
+        return final  # the historical run was validated on MNIST's test images: no comparison with others
+    ends = historical_table().groupby("variant").last().rename_axis("norm")
+    return final.merge(ends[["epoch", "val_accuracy", "val_loss"]].add_prefix("historical_"), how="left", on="norm")
+
+
+def shown_runs(records: Sequence[Mapping]) -> tuple[list[str], int]:
+    """The variants, and the seed, whose errors are shown image by image: the first seed that most variants finished."""
+    seeds = [record["config"]["seed"] for record in records]
+    seed = max(seeds, key=seeds.count)  # of equals the first
+    return [record["config"]["norm"] for record in records if record["config"]["seed"] == seed], seed
 
 
 def confusion_matrices(records: Sequence[Mapping], labels: torch.Tensor) -> dict[str, np.ndarray]:

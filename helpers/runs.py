@@ -36,7 +36,8 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
 
     What is in `runs_dir` already is read, not trained. Several runs on the CPU train in `workers` processes (None: one
     for each core), one thread each; a single one, or runs on a GPU, in this process. The bits are the same either way.
-    A relative `runs_dir` starts at the project's folder. Raises ParameterError, before any training.
+    A relative `runs_dir` starts at the project's folder. Raises ParameterError, before any training, and DivergedError
+    when not one run finishes.
     """
     for config in configs:
         check_batch_size(config.recipe, data)
@@ -55,6 +56,8 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
                 failures[name] = record
             else:
                 records[name] = record
+    if len(failures) == len(ids):
+        raise DivergedError("no run finished: " + "; ".join(failures.values()))
     return [records[name] for name in ids if records[name]], list(failures.values())
 
 

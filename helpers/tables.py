@@ -61,7 +61,7 @@ def parameter_table(num_groups: int, batch_size: int) -> pd.DataFrame:
 
 def network_table(num_groups: int) -> pd.DataFrame:
     """The three networks side by side."""
-    rows = []
+    rows, groups = [], f"{num_groups} group{'s' * (num_groups > 1)}"
     for norm, variant in VARIANTS.items():
         net = build_model(norm, num_groups, seed=0)
         total = num_parameters(net)
@@ -69,7 +69,7 @@ def network_table(num_groups: int) -> pd.DataFrame:
         rows.append({
             "variant": variant.title, "parameters": f"{total:,}", "in convolutions": f"{total - learned:,}",
             "in normalisation": f"{learned:,} ({100 * learned / total:.0f} %)",
-            "one mean for each": {"layer": "image", "group": f"image and group ({num_groups} groups)",
+            "one mean for each": {"layer": "image", "group": f"image and group ({groups})",
                                   "batch": "channel, over the batch"}[norm],
             "needs running averages": "yes" if any(True for _ in net.buffers()) else "no",
             "L1 penalty": "yes" if variant.l1 else "no"})
@@ -78,7 +78,7 @@ def network_table(num_groups: int) -> pd.DataFrame:
 
 def display_final(final: pd.DataFrame) -> pd.DataFrame:
     """`results.final_table` as a reader wants it, the historical run's end beside ours."""
-    return pd.DataFrame({
+    table = pd.DataFrame({
         "variant": final.variant, "parameters": final.parameters.map("{:,}".format), "seeds": final.n.map(str),
         "validation accuracy (%)": final.val_accuracy.map("{:.2f}".format),
         "std over seeds (%)": final["std"].map(lambda s: "one seed" if np.isnan(s) else f"{s:.2f}"),
@@ -87,10 +87,12 @@ def display_final(final: pd.DataFrame) -> pd.DataFrame:
         "wrong images": final.errors.map("{:.1f}".format if final.n.max() > 1 else "{:.0f}".format),
         "training accuracy (%)": final.train_accuracy.map("{:.2f}".format),
         "L1 penalty (nats)": final.l1_penalty.map("{:.4f}".format),
-        "historical accuracy (%)": [f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})"
-                                    for row in final.itertuples()],
-        "historical loss (nats)": final.historical_val_loss.map("{:.4f}".format),
-    }).set_index("variant").T.rename_axis("last epoch").rename_axis(None, axis=1)
+    })
+    if "historical_epoch" in final:
+        table["historical accuracy (%)"] = [f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})"
+                                            for row in final.itertuples()]
+        table["historical loss (nats)"] = final.historical_val_loss.map("{:.4f}".format)
+    return table.set_index("variant").T.rename_axis("last epoch").rename_axis(None, axis=1)
 
 
 def display_pairs(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,9 @@ VERSION = 1  # part of every run's identity: raise it when the same configuratio
 class DivergedError(RuntimeError):
     """The loss is no longer a number. One line: the epoch and the likely cause."""
 
+    def _render_traceback_(self) -> list[str]:
+        return [f"DivergedError: {self}"]
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -125,7 +128,7 @@ def train_one_epoch(net: nn.Module, optimizer: torch.optim.Optimizer, images: Te
     """
     recipe, num_images = config.recipe, len(images)
     generator = torch.Generator().manual_seed(epoch_seed(config.seed, epoch))
-    torch.manual_seed(epoch_seed(config.seed, epoch))  # dropout's masks
+    torch.manual_seed(epoch_seed(config.seed, epoch) + 500_000)  # for dropout, and not the same numbers again
     num_batches = math.ceil(num_images / recipe.batch_size)
     sums = torch.zeros(3, device=images.device)  # kept on the device: reading them out would stop it every batch
     net.train()
@@ -203,8 +206,11 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
             row = train_one_epoch(net, optimizer, images, labels, config, epoch, average, on_batch)
             evaluation = evaluate(average or net, val_images, val_labels)
             if not (math.isfinite(row["train_loss"]) and math.isfinite(evaluation.loss)):
+                cause = f"the learning rate ({config.recipe.lr:g})"
+                if config.recipe.l1_lambda:
+                    cause += f" or l1_lambda ({config.recipe.l1_lambda:g})"
                 raise DivergedError(f"{config.norm}, seed {config.seed}: the loss is no longer a number in epoch "
-                                    f"{epoch}; the learning rate ({config.recipe.lr:g}) is probably too high")
+                                    f"{epoch}; {cause} is probably too high")
             history.append({
                 "epoch": epoch, "lr": optimizer.param_groups[0]["lr"], **row, "val_loss": evaluation.loss,
                 "val_accuracy": evaluation.accuracy, "val_correct": evaluation.correct,
@@ -282,14 +288,16 @@ def one_thread() -> Iterator[None]:
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Deterministic kernels inside, and the caller's random state restored after."""
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it is first used
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every new tensor twice
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]
 
 
 def keep_freed_memory() -> None:

@@ -25,6 +25,8 @@ GOOD_STUDY = {"dataset": "digits", "seeds": "[0, 1]", "num_epochs": 2, "lr": 0.1
     ("dropout", 1.0, "below 1"), ("momentum", 1, "below 1"), ("l1_target", "gamma", "'all', 'weights'"),
     ("output_dir", "", "a path"), ("data_dir", 3, "a path"), ("schedule", "linear", "'one_cycle'"),
     ("holdout", -1, "at least 0"), ("workers", 0, "at least 1"), ("seeds", "9" * 5000, "a list"),
+    ("seeds", "{[]}", "a list"), ("lr", 10**400, "above 0"), ("num_epochs", 10**11, "2**31 - 1"),
+    ("lr", math.inf, "finite"),
 ])
 def test_bad_value_is_one_line_that_names_it(name, value, says):
     with pytest.raises(ParameterError) as error:
@@ -55,6 +57,20 @@ def test_notebook_names_are_read_from_the_cells_source():
     namespace = {"In": ["", ours, injected, ours], "seeds": [4], "lr": 0.2, "sede": 3, "num_epochs": "a leftover"}
     study = Study.from_notebook(namespace)
     assert study.seeds == (4,) and study.lr == 0.2 and study.num_epochs == Study().num_epochs
+
+
+def test_mistyped_cell_is_forgotten_when_it_is_mended():
+    wrong, right = "# Parameters: change a value\nlr = = 3", "# Parameters: change a value\nlr = 0.3"
+    assert Study.from_notebook({"In": ["", wrong, right], "lr": 0.3}).lr == 0.3
+    with pytest.raises(ParameterError, match="lr: has no value; execute the parameters cell again"):
+        Study.from_notebook({"In": ["", right]})
+
+
+def test_ten_and_ten_point_zero_are_the_same_run():
+    from helpers.runs import run_id
+
+    one, other = Study(rotation=10, ema_decay=0), Study(rotation=10.0, ema_decay=0.0)
+    assert run_id(one.run_configs("cpu")[0], "data") == run_id(other.run_configs("cpu")[0], "data")
 
 
 def test_outside_ipython_the_variables_themselves_are_read():

@@ -138,6 +138,20 @@ def test_swapped_files_are_noticed(mnist_dir, tmp_path):
         load_dataset("mnist", tmp_path)
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+def test_missing_file_is_named(mnist_dir, tmp_path, dataset):
+    for archive in ARCHIVES[:3]:
+        shutil.copy(mnist_dir / archive, tmp_path)
+    with pytest.raises(DataError, match=r"data_dir: .* lacks t10k-labels-idx1-ubyte; .* no mirror delivers it"):
+        load_dataset(dataset, tmp_path)
+
+
+@pytest.mark.parametrize("data_dir", ["x" * 300, "~nobody-of-this-name/mnist"])
+def test_impossible_folder_is_one_line(data_dir):
+    with pytest.raises(DataError, match="data_dir: "):
+        load_dataset("mnist", data_dir)
+
+
 # --- MNIST, downloaded ----------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.config import ParameterError
-from helpers.model import Conv2d, Dropout, LayerNorm, build_model, dropout_scale, make_norm, num_parameters, summarize
+from helpers.model import Conv2d, Dropout, LayerNorm, build_model, dropped_places, make_norm, num_parameters, summarize
 from helpers.normalization import reference_forward
 
 NAMES = {"layer": "LayerNorm", "group": "GroupNorm", "batch": "BatchNorm2d"}
@@ -104,34 +104,45 @@ def test_layer_norm_is_nn_layer_norm(memory_format):
         assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("gradient_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_dropout_is_nn_dropout_with_its_own_mask(memory_format):
+def test_dropout_is_nn_dropout_with_its_own_mask(memory_format, gradient_format):
     x = torch.randn(16, 8, 24, 24).contiguous(memory_format=memory_format).requires_grad_()
-    torch.manual_seed(0)
-    scale = dropout_scale(x, 0.1)
-    torch.manual_seed(0)
+    weights = torch.randn(x.shape).contiguous(memory_format=gradient_format)
     y = Dropout(0.1)(x)
-    assert_close(y, x * scale, rtol=0, atol=0)
-    (gradient,) = torch.autograd.grad(y.sum(), x)
-    assert_close(gradient, scale, rtol=0, atol=0)
-    kept = scale[scale > 0]
-    assert kept.min() == kept.max() and abs(kept.min().item() - 1 / 0.9) < 1e-4
-    assert torch.equal(Dropout(0.1).eval()(x), x)
+    mask = (y != 0).float()
+    assert 0.88 < mask.mean() < 0.92
+    expected = x * mask / 0.9  # what nn.Dropout computes under this mask
+    assert_close(y, expected, rtol=1e-6, atol=0)
+    assert_close(torch.autograd.grad((y * weights).sum(), x), torch.autograd.grad((expected * weights).sum(), x),
+                 rtol=1e-6, atol=0)
+    assert torch.equal(Dropout(0.1).eval()(x), x) and torch.equal(Dropout(0.0)(x), x)
 
 
-def test_dropout_masks_have_the_rate_and_are_independent():
+@pytest.mark.parametrize("p", [0.001, 0.05, 0.1, 0.5, 0.9])
+def test_dropped_places_have_the_rate_and_are_independent(p):
     torch.manual_seed(0)
-    x = torch.ones(64, 16, 26, 26)
-    for p in (0.05, 0.1, 0.5):
-        dropped = (dropout_scale(x, p) == 0).float()
-        sigma = (p * (1 - p) / x.numel()) ** 0.5
-        assert abs(dropped.mean().item() - p) < 5 * sigma
-        # neighbours cut from the same 64-bit word, neighbouring words, channels, images and a second mask
-        again = (dropout_scale(x, p) == 0).float()
-        flat = dropped.flatten() - p
-        for other in (flat.roll(1), flat.roll(2), flat.roll(3), flat.roll(4), dropped.roll(1, 1).flatten() - p,
-                      dropped.roll(1, 0).flatten() - p, again.flatten() - p):
-            assert abs((flat * other).mean().item()) / (p * (1 - p)) < 5 / x.numel() ** 0.5
+    n, draws = 20_000, 60
+    masks = torch.zeros(draws, n)
+    for mask in masks:
+        places = dropped_places(n, p)
+        assert (places.diff() > 0).all() and places[0] >= 0 and places[-1] < n
+        mask[places] = 1
+    sigma = (p * (1 - p) / masks.numel()) ** 0.5
+    assert abs(masks.mean() - p) < 5 * sigma
+    # the first, the last and all other elements alike
+    for part in (masks[:, :1000], masks[:, -1000:]):
+        assert abs(part.mean() - p) < 5 * sigma * 20**0.5
+    flat = masks - p
+    for other in (*(flat.roll(step, 1) for step in (1, 2, 3, 7, 64)), flat.roll(1, 0)):
+        assert abs((flat * other).mean()) / (p * (1 - p)) < 5 / masks.numel() ** 0.5
+    counts = masks.sum(1)  # binomial: the number dropped varies as much as independent draws do
+    assert 0.5 < counts.std() / (n * p * (1 - p)) ** 0.5 < 1.6
+
+
+def test_dropout_of_almost_everything_and_of_almost_nothing():
+    x = torch.ones(1000)
+    assert (Dropout(0.9999999)(x) != 0).sum() < 5 and (Dropout(1e-12)(x) != 0).all()
 
 
 def test_dropout_in_the_first_block_and_half_of_it_after():

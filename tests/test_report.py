@@ -252,8 +252,8 @@ def test_a_run_leaves_the_page_the_notebook_and_one_closing_line(notebook, tmp_p
     (["-p", "lr", "nan"], "lr: got nan (float), takes a number above 0"),
     (["-p", "output_dir", "x"], "output_dir: give it as --output-dir"),
     (["--publish", "-p", "seeds", "[1]"], "--publish takes no parameters"),
-    (["--output-dir", "FILE"], "output folder FILE: a file stands in its place"),
-    (["--output-dir", "FILE/below"], "output folder FILE/below: a file stands in its place"),
+    (["--output-dir", "FILE"], "output_dir: got 'FILE', takes a folder that can be written"),
+    (["--output-dir", "FILE/below"], "output_dir: got 'FILE/below', takes a folder that can be written"),
     (["--output-dir", "NOTEBOOKS"], "the output folder is the notebook's own"),
 ])
 def test_refused_in_one_line_before_a_kernel_starts(arguments, expected, notebook, tmp_path, monkeypatch, capsys):
@@ -279,12 +279,19 @@ def test_a_failed_run_ends_in_one_line_and_a_page(raised, status, line, tmp_path
     notebook = write_notebook(tmp_path, f"raise {raised}" if raised else "import os\nos.kill(os.getpid(), 9)")
     out = tmp_path / "out"
     out.mkdir()
-    (out / "summary.json").write_text("{}")
+    (out / "figures").mkdir()
+    earlier = {out / "summary.json", out / "figures" / "old.svg", out / "results.csv", out / "small.html"}
+    for path in earlier:
+        path.write_text("earlier")
     assert report.main([str(notebook), "--output-dir", str(out)]) == status
     captured = capfd.readouterr()
     assert captured.err.startswith(line) and captured.err.count("\n") == 1 and captured.out == ""
-    assert not (out / "summary.json").exists(), "an older run's success is not this one's"
-    assert "This run failed" in (out / "small.html").read_text()
+    if status == 2:
+        assert {path for path in out.rglob("*") if path.is_file()} == earlier, "what is refused changes nothing"
+        assert all(path.read_text() == "earlier" for path in earlier)
+    else:
+        assert sorted(path.name for path in out.rglob("*")) == ["small.html", "small.ipynb"], "nothing of another run"
+        assert "This run failed" in (out / "small.html").read_text()
 
 
 def test_ctrl_c_ends_in_one_line(tmp_path):

@@ -20,6 +20,7 @@ from helpers.results import (
     historical_table,
     history_table,
     overlap_counts,
+    shown_runs,
     wrong_table,
 )
 from helpers.tables import display_final, display_pairs, network_table, parameter_table, recipe_table
@@ -73,7 +74,8 @@ def test_mcnemar_is_the_sign_test():
 def test_paired_test_is_scipys():
     a, b = np.array([5.0, 8, 3, 6]), np.array([4.0, 5, 3, 1])
     assert paired_p(a - b) == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert paired_p([0, 0, 0]) == 1.0 and paired_p([2, 2, 2]) == 0.0
+    assert paired_p([0, 0, 0]) == 1.0
+    assert paired_p([2, 2]) == 0.5 and paired_p([-2] * 5) == 0.0625, "no spread: the exact sign test"
 
 
 def test_holm_is_the_worked_example():
@@ -100,7 +102,7 @@ def test_final_table_counts_over_seeds():
     assert layer["std"] == pytest.approx(np.std([99.8, 99.9], ddof=1))
     assert (layer.low, layer.high) == pytest.approx((max(0, 99.85 - 12.706 * 0.05), 100), abs=1e-3)
     assert (batch.low, batch.high) == pytest.approx(wilson_interval(1000, 1000)) and np.isnan(batch["std"])
-    assert (layer.historical_val_accuracy, batch.historical_val_accuracy, batch.historical_epoch) == (99.37, 97.46, 18)
+    assert "historical_val_accuracy" not in final, "these are digits, the historical run's are MNIST"
 
 
 def test_historical_numbers_are_those_of_the_run():
@@ -119,7 +121,7 @@ def test_confusion_counts_every_image(data):
     matrices = confusion_matrices([record("layer", 0, [3, 13, 14]), record("layer", 1, [3])], data.val_labels)
     assert list(matrices) == ["layer"] and matrices["layer"].sum() == 2 * NUM_VAL
     assert matrices["layer"][3, 4] == 3 and matrices["layer"][4, 5] == 1 and matrices["layer"].trace() == 1996
-    assert "LayerNorm reads 3 as 4 3 times of 4 errors" in confusion_reading(matrices)
+    assert confusion_reading(matrices) == "LayerNorm most often reads 3 as 4 (3 of its 4 errors)."
 
 
 def test_overlap_counts_every_wrong_image_once():
@@ -129,7 +131,8 @@ def test_overlap_counts_every_wrong_image_once():
     assert {key: value for key, value in counts.items() if value} == {
         ("layer",): 1, ("layer", "group"): 1, ("layer", "group", "batch"): 1, ("group",): 1, ("batch",): 1}
     assert len(counts) == 7 and counts.sum() == 5
-    assert "Of 5 images" in overlap_reading(counts) and "1 are wrong for all 3" in overlap_reading(counts)
+    assert overlap_reading(counts) == ("At least one variant gets 5 images wrong: 1 of them wrong for all 3 (20 %), "
+                                       "3 for one alone (60 %).")
 
 
 def test_parameter_table_adds_up_to_the_norms_share():
@@ -143,7 +146,9 @@ def test_tables_for_readers():
     records = [record("layer", 0, [1, 2]), record("group", 0, [2])]
     shown = display_final(final_table(records))
     assert shown.loc["std over seeds (%)"].tolist() == ["one seed", "one seed"]
-    assert shown.loc["historical accuracy (%)"].tolist() == ["99.37 (epoch 20)", "99.40 (epoch 20)"]
+    assert "historical accuracy (%)" not in shown.index
+    mnist = display_final(final_table([{**r, "dataset": {**r["dataset"], "name": "mnist"}} for r in records]))
+    assert mnist.loc["historical accuracy (%)"].tolist() == ["99.37 (epoch 20)", "99.40 (epoch 20)"]
     pairs = display_pairs(compare_pairs(records))
     assert pairs.index.tolist() == ["LayerNorm against GroupNorm"] and pairs.iloc[0]["test"] == "McNemar, exact"
     assert display_pairs(compare_pairs(records[:1])).empty
@@ -164,17 +169,22 @@ def test_planted_tie_reads_as_a_tie(data):
     pair = next(compare_pairs(same + twin).itertuples())
     assert pair.difference == 0 and pair.p_holm == 1 and "a tie" in pair_sentence(pair, NUM_VAL)
     sentences = findings(same + twin, Study(seeds=(0, 1, 2, 3, 4)), data)
-    assert sentences[0].startswith("Nothing here shows a best normalisation")
+    assert sentences[0].startswith("On made-up digits nothing shows a best normalisation: LayerNorm and GroupNorm are")
     assert not any("is better than" in s for s in sentences)
 
 
 def test_planted_difference_reads_as_one(data):
     records = five_seeds("layer", [5, 6, 4, 5, 7]) + five_seeds("group", [25, 27, 23, 26, 28])
     sentences = findings(records, Study(seeds=(0, 1, 2, 3, 4)), data)
-    assert sentences[0].startswith("Choose Layer Normalization")
+    assert sentences[0].startswith("On made-up digits choose Layer Normalization")
     assert any(s.startswith("LayerNorm is better than GroupNorm by 20.4 ± ") and "5 seeds" in s for s in sentences)
     turned = findings(five_seeds("layer", [25, 27, 23, 26, 28]) + five_seeds("group", [5, 6, 4, 5, 7]), Study(), data)
-    assert turned[0].startswith("Choose Group Normalization")
+    assert turned[0].startswith("On made-up digits choose Group Normalization")
+
+
+def test_two_seeds_that_agree_by_chance_name_no_winner(data):
+    sentences = findings(five_seeds("layer", [5, 6]) + five_seeds("group", [4, 5]), Study(seeds=(0, 1)), data)
+    assert "nothing shows a best" in sentences[0] and not any("is better" in s for s in sentences)
 
 
 def test_noise_between_seeds_reads_as_a_tie(data):
@@ -185,7 +195,7 @@ def test_noise_between_seeds_reads_as_a_tie(data):
 def test_one_seed_never_names_a_winner(data):
     records = [record("layer", 0, []), record("group", 0, list(range(100))), record("batch", 0, list(range(50)))]
     sentences = findings(records, Study(), data)
-    assert sentences[0].startswith("Nothing here shows a best normalisation") and "1 seed " in sentences[0]
+    assert sentences[0].startswith("On made-up digits one seed can't show which normalisation is best")
     assert not any("better" in s for s in sentences) and any("one seed can't tell" in s for s in sentences)
 
 
@@ -204,6 +214,17 @@ def test_historical_findings_are_for_mnist_alone(data):
     said = [s for s in findings(records, Study(), mnist) if "historical" in s]
     assert len(said) == 2 and "3 of 10,000 images" in said[0] and "97.46 %" in said[1]
     assert len([s for s in findings(records, Study(l1_lambda=0.01), mnist) if "historical" in s]) == 1
+
+
+def test_failed_runs_are_told_and_not_shown_as_flawless(data):
+    study = Study(seeds=(0, 1))
+    records = [record("layer", 1, [1, 2]), record("group", 0, [1]), record("group", 1, [3])]
+    sentences = findings(records, study, data)
+    assert "3 of 6 runs failed" in sentences[1] and "the number of seeds differs" in sentences[2]
+    assert shown_runs(records) == (["layer", "group"], 1)
+    alone = findings([record("layer", 0, [1])], study, data)
+    assert alone[0] == "On made-up digits Layer Normalization alone was trained to the end."
+    assert findings([record("layer", 0, [1])], Study(norms=("layer",)), data)[0].endswith("alone was trained.")
 
 
 def test_findings_without_runs(data):

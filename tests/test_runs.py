@@ -10,6 +10,7 @@ import pytest
 from helpers import runs
 from helpers.config import ParameterError
 from helpers.runs import environment, read_record, run_id, train_all
+from helpers.training import DivergedError
 
 
 def numbers(record: dict) -> list:
@@ -107,6 +108,13 @@ def test_one_diverging_run_does_not_stop_the_others(tiny_data, make_config, tmp_
     records, failures = train_all(configs, tiny_data, tmp_path, workers=workers)
     assert [record["config"]["norm"] for record in records] == ["group", "batch"]
     assert len(failures) == 1 and "epoch 1" in failures[0] and "layer" in failures[0]
+
+
+def test_when_no_run_finishes_that_is_the_error(tiny_data, make_config, tmp_path):
+    said = r"no run finished: layer, seed 0.*; batch, seed 0.* or l1_lambda \(1e-05\)"
+    with pytest.raises(DivergedError, match=said):
+        train_all([make_config("layer", lr=1e30, l1_lambda=0.0), make_config("batch", lr=1e30, ema_decay=0.0)],
+                  tiny_data, tmp_path, workers=1)
 
 
 def test_refused_before_anything_is_trained(tiny_data, make_config, tmp_path, fits):

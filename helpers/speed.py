@@ -1,0 +1,412 @@
+"""How fast the training is, beside the ordinary way to write it and beside what the machine could do at most.
+
+(a) ordinary: what PyTorch's tutorials teach: PIL images, one transform an image, a DataLoader, torch.nn, all cores.
+(b) ours: `helpers.training`, one thread a run, runs side by side.
+(c) limit: the network's floating-point operations at the rate of a large float32 matrix product on all cores.
+
+Each pipeline lives in a process of its own, so that memory and thread settings can't reach the other. Repetitions are
+interleaved, so that the machine's mood falls on all alike; what is reported are medians.
+"""
+
+import copy
+import functools
+import json
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.config import RECIPES, VARIANTS, Recipe, Study
+from helpers.data import MEAN, STD, Dataset
+from helpers.files import write_atomically
+from helpers.model import BLOCKS, build_model
+from helpers.runs import environment, num_cores
+from helpers.training import (
+    deterministic,
+    evaluate,
+    keep_freed_memory,
+    make_optimizer,
+    one_thread,
+    train_one_epoch,
+)
+
+RECIPE = RECIPES["original"]  # the work measured: dropout and rotation included, the penalty for the third variant
+NUM_IMAGES = 60_000           # an epoch of MNIST: measured on fewer batches and scaled to it
+WARM_UP = 4                   # batches before the clock starts
+
+
+# --- (a) the ordinary pipeline ---------------------------------------------------------------------------------------
+
+
+def ordinary_model(norm: str, num_groups: int = 2, dropout: float = RECIPE.dropout) -> nn.Module:
+    """The study's network of plain torch.nn layers."""
+    def block(i: int, rate: float) -> list[nn.Module]:
+        channels_in, channels, size, padding = BLOCKS[i]
+        norms = {"layer": lambda: nn.LayerNorm([channels, size, size]),
+                 "group": lambda: nn.GroupNorm(num_groups, channels), "batch": lambda: nn.BatchNorm2d(channels)}
+        return [nn.Conv2d(channels_in, channels, 3, padding=padding, bias=False), nn.ReLU(), norms[norm](),
+                nn.Dropout(rate)]
+
+    return nn.Sequential(
+        *block(0, dropout), *block(1, dropout / 2), nn.Conv2d(32, 10, 1, bias=False), nn.MaxPool2d(2),
+        *block(2, dropout / 2), *block(3, dropout / 2), *block(4, dropout / 2), *block(5, dropout / 2),
+        nn.AvgPool2d(6), nn.Conv2d(16, 10, 1, bias=False), nn.Flatten())
+
+
+class PilImages(torch.utils.data.Dataset):
+    """Images as torchvision's MNIST hands them out: one PIL image at a time, transformed on its own."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe):
+        from torchvision import transforms
+
+        self.images, self.labels = images, labels
+        self.transform = transforms.Compose([
+            transforms.ToTensor(), transforms.RandomRotation(recipe.rotation, fill=recipe.fill),
+            transforms.Normalize((MEAN,), (STD,))])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int):
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index].numpy())), int(self.labels[index])
+
+
+def time_ordinary(norm: str, num_batches: int, num_workers: int, recipe: Recipe = RECIPE) -> float:
+    """Seconds a batch of the ordinary pipeline, after the first batches."""
+    data, size = _state["data"], recipe.batch_size
+    count = (num_batches + WARM_UP) * size
+    loader = torch.utils.data.DataLoader(
+        PilImages(*_first(data, count), recipe), batch_size=size, shuffle=True, num_workers=num_workers)
+    model = ordinary_model(norm)
+    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum)
+    running_loss, start = 0.0, 0.0
+    model.train()
+    for batch, (images, labels) in enumerate(loader):
+        if batch == WARM_UP:
+            start = time.perf_counter()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        if VARIANTS[norm].l1:
+            loss = loss + recipe.l1_lambda * sum(p.abs().sum() for p in model.parameters())
+        loss.backward()
+        optimizer.step()
+        running_loss += loss.item()
+    return (time.perf_counter() - start) / num_batches
+
+
+# --- (b) ours ---------------------------------------------------------------------------------------------------------
+
+
+def time_ours(norm: str, num_batches: int, recipe: Recipe = RECIPE) -> float:
+    """Seconds a batch of `helpers.training`, on one thread."""
+    with _our_settings():
+        step = _epoch(norm, recipe)
+        step(*_first(_state["data"], WARM_UP * recipe.batch_size))
+        part = _first(_state["data"], num_batches * recipe.batch_size)
+        start = time.perf_counter()
+        step(*part)
+        return (time.perf_counter() - start) / num_batches
+
+
+def profile_ours(norm: str, num_batches: int, recipe: Recipe = RECIPE) -> dict[str, float]:
+    """Milliseconds a batch by kind of operation, from torch's profiler (which slows all of them a little)."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with _our_settings():
+        step, part = _epoch(norm, recipe), _first(_state["data"], num_batches * recipe.batch_size)
+        step(*part)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            step(*part)
+    totals = dict.fromkeys(KINDS, 0.0)
+    for event in profiled.key_averages():
+        kinds = [kind for kind, names in KINDS.items() if any(name in event.key for name in names)]
+        totals[(kinds or ["everything else"])[0]] += event.self_cpu_time_total / 1000 / num_batches
+    return totals
+
+
+# Kinds of operation, and what their events are called in the profile; the first that fits counts.
+KINDS = {
+    "convolutions, forward": ("mkldnn_convolution", "thnn_conv2d"), "convolutions, backward": ("convolution_backward",),
+    "1×1 convolutions": ("aten::mm", "aten::bmm", "aten::addmm"),
+    "normalisation": ("layer_norm", "group_norm", "batch_norm"),
+    "ReLU": ("threshold_backward", "clamp_min", "relu"), "pooling": ("pool2d",),
+    "dropout": ("_Drop", "random_", "index_fill", "aten::log_", "cumsum", "searchsorted"),
+    "augmentation": ("grid_sampler", "affine_grid", "aten::index"), "optimizer": ("Optimizer", "_foreach"),
+    "everything else": (),
+}
+
+
+def time_to_accuracy(norm: str, target: float, recipe: Recipe, num_epochs: int = 2) -> tuple[float, int]:
+    """Seconds and updates of training until the averaged weights reach `target` percent on the validation images.
+
+    Looked at every 100 updates, with the clock stopped. The seconds are nan when `num_epochs` do not suffice.
+    """
+    class Reached(Exception):
+        pass
+
+    data, paused = _state["data"], 0.0
+    config = replace(Study(norms=(norm,), num_epochs=num_epochs).run_configs("cpu")[0], recipe=recipe)
+    with _our_settings():
+        net = build_model(norm, dropout=recipe.dropout, seed=0)
+        average, optimizer, start, updates = copy.deepcopy(net), make_optimizer(net, recipe), time.perf_counter(), 0
+
+        def on_batch(batch: int) -> None:
+            nonlocal paused, updates
+            updates += 20
+            if batch % 100 == 0:
+                now = time.perf_counter()
+                accuracy = evaluate(average, data.val_images, data.val_labels).accuracy
+                paused += time.perf_counter() - now
+                if accuracy >= target:
+                    raise Reached
+
+        try:
+            for epoch in range(1, num_epochs + 1):
+                train_one_epoch(net, optimizer, data.train_images, data.train_labels, config, epoch, average, on_batch)
+        except Reached:
+            return time.perf_counter() - start - paused, updates
+    return float("nan"), updates
+
+
+def _epoch(norm: str, recipe: Recipe):
+    """A function that trains a fresh network on the images and labels that it is given."""
+    config = replace(Study(norms=(norm,)).run_configs("cpu")[0], recipe=recipe if VARIANTS[norm].l1 else
+                     replace(recipe, l1_lambda=0.0))
+    net = build_model(norm, dropout=recipe.dropout, seed=0)
+    average = copy.deepcopy(net) if recipe.ema_decay else None
+    return functools.partial(_train, net, make_optimizer(net, recipe), config, average)
+
+
+def _train(net, optimizer, config, average, images, labels) -> None:
+    train_one_epoch(net, optimizer, images, labels, config, 1, average)
+
+
+@contextmanager
+def _our_settings() -> Iterator[None]:
+    with one_thread(), deterministic():
+        keep_freed_memory()
+        yield
+
+
+# --- (c) the limit ----------------------------------------------------------------------------------------------------
+
+
+def flops_per_image() -> int:
+    """Floating-point operations of the convolutions for one image and update: forward, and two products backward.
+
+    The first convolution has no gradient to hand on. A multiplication and an addition count as two.
+    """
+    forward = [2 * 9 * c_in * c_out * size**2 for c_in, c_out, size, _ in BLOCKS]
+    pointwise = 2 * 32 * 10 * 24**2 + 2 * 16 * 10
+    return 3 * (sum(forward) + pointwise) - forward[0]
+
+
+def time_limit(repetitions: int = 12) -> float:
+    """Floating-point operations a second of a 1536×1536 float32 matrix product, the median, on all our threads."""
+    a, b = torch.randn(2, 1536, 1536)
+    rates = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        rates.append(2 * 1536**3 / (time.perf_counter() - start))
+    return statistics.median(rates)
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+_state: dict = {}  # of a measuring process: the data, and its memory before any training
+
+
+def _set_up(data: Dataset, num_threads: int) -> None:
+    torch.set_num_threads(num_threads)
+    _state.update(data=data, memory=_peak_memory())
+
+
+def _peak_memory() -> float:
+    """The most memory this process has held so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def _extra_memory() -> float:
+    return _peak_memory() - _state["memory"]
+
+
+def _first(data: Dataset, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`count` training images and labels; the first ones again where there are fewer."""
+    index = torch.arange(count) % len(data.train_images)
+    return data.train_images[index], data.train_labels[index]
+
+
+@contextmanager
+def _processes(data: Dataset, threads: Sequence[int]) -> Iterator[list[ProcessPoolExecutor]]:
+    """One measuring process for each entry of `threads`, with so many threads."""
+    with ExitStack() as stack:
+        context = multiprocessing.get_context("spawn")
+        pools = [stack.enter_context(ProcessPoolExecutor(1, context, _set_up, (data, number))) for number in threads]
+        for pool in pools:
+            pool.submit(_extra_memory).result()  # started, before anything is timed
+        yield pools
+
+
+def measure(data: Dataset, num_batches: int = 40, repetitions: int = 3) -> dict[str, pd.DataFrame]:
+    """All measurements, by name.
+
+    epochs: pipeline, norm ("all": the three together), repetition, seconds (an epoch of 60,000 images); memory:
+    pipeline, megabytes above the imports and the data; growth: what is varied, its value, seconds an epoch; profile:
+    norm, kind, milliseconds a batch; target: norm, seconds and updates until 99 %.
+    """
+    cores, norms, rows = num_cores(), list(VARIANTS), []
+    scale = NUM_IMAGES / RECIPE.batch_size
+    with _processes(data, [cores, cores, *[1] * len(norms)]) as (plain, limit, *ours):
+        for repetition in range(repetitions):
+            rate = limit.submit(time_limit).result()
+            slowest = {0: 0.0, 2: 0.0}
+            for norm in norms:
+                for workers in slowest:
+                    seconds = scale * plain.submit(time_ordinary, norm, num_batches, workers).result()
+                    slowest[workers] += seconds
+                    rows.append((f"ordinary, {workers} workers", norm, repetition, seconds))
+                rows.append(("ours", norm, repetition, scale * ours[0].submit(time_ours, norm, num_batches).result()))
+                rows.append(("limit", norm, repetition, NUM_IMAGES * flops_per_image() / rate))
+            rows += [(f"ordinary, {workers} workers", "all", repetition, total) for workers, total in slowest.items()]
+            rows.append(("ours", "all", repetition, scale * _together(ours, norms, num_batches)))
+            rows.append(("limit", "all", repetition, len(norms) * NUM_IMAGES * flops_per_image() / rate))
+        memory = [("ordinary", plain.submit(_extra_memory).result()),
+                  ("ours", max(pool.submit(_extra_memory).result() for pool in ours))]
+        profile = [(norm, kind, value) for norm in norms
+                   for kind, value in ours[0].submit(profile_ours, norm, num_batches).result().items()]
+        growth = _growth(ours[0], num_batches)
+        target = _targets(ours, norms) if data.name == "mnist" else []
+    with _processes(data, [1] * 2 * cores) as pools:
+        for number in range(1, 2 * cores + 1):
+            seconds = scale * _together(pools[:number], ["batch"] * number, num_batches) / number
+            growth.append(("processes", number, seconds))
+    return {
+        "epochs": pd.DataFrame(rows, columns=["pipeline", "norm", "repetition", "seconds"]),
+        "memory": pd.DataFrame(memory, columns=["pipeline", "megabytes"]),
+        "profile": pd.DataFrame(profile, columns=["norm", "kind", "milliseconds"]),
+        "growth": pd.DataFrame(growth, columns=["varied", "value", "seconds"]),
+        "target": pd.DataFrame(target, columns=["norm", "seconds", "updates"])}
+
+
+def _together(pools: Sequence[ProcessPoolExecutor], norms: Sequence[str], num_batches: int) -> float:
+    """Seconds until all are done, a batch of each: every norm in a process of its own, at the same time."""
+    start = time.perf_counter()
+    for future in [pool.submit(time_ours, norm, num_batches) for pool, norm in zip(pools, norms, strict=True)]:
+        future.result()
+    return (time.perf_counter() - start) / (num_batches + WARM_UP)
+
+
+def _growth(pool: ProcessPoolExecutor, num_batches: int) -> list[tuple]:
+    """Seconds an epoch of BatchNorm's network for other numbers of images and other batch sizes."""
+    rows = []
+    for factor in (0.25, 0.5, 1, 2):
+        count = round(factor * num_batches)
+        rows.append(("images", count * RECIPE.batch_size, count * pool.submit(time_ours, "batch", count).result()))
+    for size in (16, 64, 256):
+        count = max(4, num_batches * 64 // size)
+        recipe = replace(RECIPE, batch_size=size)
+        rows.append(("batch size", size, NUM_IMAGES / size * pool.submit(time_ours, "batch", count, recipe).result()))
+    return rows
+
+
+def _targets(pools: Sequence[ProcessPoolExecutor], norms: Sequence[str]) -> list[tuple]:
+    """The time to 99 % of each variant, one after the other, each alone on the machine."""
+    return [(norm, *pools[0].submit(time_to_accuracy, norm, 99.0, RECIPES["tuned"]).result()) for norm in norms]
+
+
+# --- what they say ----------------------------------------------------------------------------------------------------
+
+
+def medians(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Median seconds an epoch: columns norm, pipeline ("ordinary": the faster number of loaders), seconds."""
+    table = epochs.groupby(["norm", "pipeline"], sort=False).seconds.median().reset_index()
+    table["pipeline"] = table.pipeline.str.split(",").str[0]
+    table = table.groupby(["norm", "pipeline"], sort=False).seconds.min().reset_index()
+    order = {norm: place for place, norm in enumerate([*VARIANTS, "all"])}
+    return table.sort_values("norm", key=lambda norms: norms.map(order), kind="stable").reset_index(drop=True)
+
+
+def ratios(epochs: pd.DataFrame) -> pd.DataFrame:
+    """For each norm the ratios of seconds: ordinary to ours, ours to the limit; medians over the repetitions.
+
+    Ratios are taken within a repetition, so that a slow minute cancels.
+    """
+    table = epochs.pivot(index=["norm", "repetition"], columns="pipeline", values="seconds")
+    ordinary = table.filter(like="ordinary")
+    best = ordinary[ordinary.median().idxmin()]
+    table = pd.DataFrame({"gain": best / table["ours"], "distance": table["ours"] / table["limit"]})
+    return table.groupby("norm").median().loc[[*VARIANTS, "all"]]
+
+
+def epochs_table(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """All pipelines side by side, for readers."""
+    epochs = results["epochs"]
+    table = epochs.groupby(["norm", "pipeline"]).seconds.median().unstack().loc[[*VARIANTS, "all"]]
+    names = ["ordinary, 0 workers", "ordinary, 2 workers", "ours", "limit"]
+    shown = table[names].map("{:.1f}".format).rename(columns=lambda name: f"{name} (s)")
+    ratio = ratios(epochs)
+    shown["ordinary : ours"] = ratio.gain.map("{:.1f}".format)
+    shown["ours : limit"] = ratio.distance.map("{:.1f}".format)
+    names = {**{norm: variant.short for norm, variant in VARIANTS.items()}, "all": "all three"}
+    return shown.rename(index=names).rename_axis("an epoch", axis=0).rename_axis(None, axis=1)
+
+
+def memory_table(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Peak memory of one training process, for readers."""
+    table = results["memory"].set_index("pipeline").megabytes.map("{:.0f}".format)
+    return table.rename("peak memory above imports and data (MB)").to_frame()
+
+
+def target_table(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The time to 99 % validation accuracy, for readers; no rows without MNIST."""
+    table = results["target"]
+    return pd.DataFrame({"variant": [VARIANTS[norm].title for norm in table.norm],
+                         "seconds to 99 %": table.seconds.map("{:.1f}".format),
+                         "updates": table.updates.map("{:,}".format)}).set_index("variant")
+
+
+def speed_findings(results: dict[str, pd.DataFrame], data: Dataset) -> list[str]:
+    """The findings, each a sentence computed from the measurements."""
+    seconds = medians(results["epochs"]).set_index(["norm", "pipeline"]).seconds
+    ratio, memory = ratios(results["epochs"]), results["memory"].set_index("pipeline").megabytes
+    sentences = [
+        f"Three variants, one epoch each: {seconds['all', 'ours']:.0f} s instead of "
+        f"{seconds['all', 'ordinary']:.0f} s, "
+        f"{ratio.gain['all']:.1f} times as fast as the ordinary pipeline, on {num_cores()} cores.",
+        f"That is {ratio.distance['all']:.1f} times the limit of {seconds['all', 'limit']:.0f} s.",
+        f"One training process needs {memory['ours']:.0f} MB at most beside its imports and data; the ordinary one "
+        f"{memory['ordinary']:.0f} MB."]
+    reached = results["target"].dropna()
+    if len(reached):
+        sentences.append("99 % validation accuracy is reached after " + ", ".join(
+            f"{row.seconds:.0f} s ({VARIANTS[row.norm].short})" for row in reached.itertuples())
+            + " of training on one thread.")
+    if data.name != "mnist":
+        sentences.append(f"Measured on {data.title}, repeated to MNIST's size: the time of a batch does not depend on "
+                         "what is in it.")
+    return sentences
+
+
+def save_measurements(folder: Path, results: dict[str, pd.DataFrame], data: Dataset) -> None:
+    """Writes `results.csv`, the seconds an epoch, and `summary.json`, everything, into `folder`."""
+    write_atomically(folder / "results.csv", results["epochs"].to_csv(index=False).encode())
+    summary = {"title": "How fast is the training?", "dataset": data.name, "dataset_title": data.title,
+               "findings": speed_findings(results, data), "environment": environment(),
+               **{f"{norm}_{name}": value for name, column in ratios(results["epochs"]).items()
+                  for norm, value in column.items()},
+               **{name: json.loads(table.to_json(orient="records")) for name, table in results.items()}}
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())

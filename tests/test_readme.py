@@ -1,0 +1,64 @@
+"""The README says what the published notebook found, and names what is there."""
+
+import re
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def published_text() -> str:
+    nb = nbformat.read(ROOT / "notebooks" / "mnist_normalization.ipynb", as_version=4)
+    parts = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            parts += [output.get("text", ""), *map(str, output.get("data", {}).values())]
+    return "\n".join(parts)
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", README.split(f"\n## {title}\n", 1)[1], flags=re.MULTILINE)[0]
+
+
+def test_every_number_of_the_results_is_in_the_published_notebook():
+    published = published_text()
+    for title in ("Results", "Misclassified images", "Findings and their limits"):
+        numbers = re.findall(r"\d[\d,]*\.\d+|\d{2,3},\d{3}", section(title))
+        assert title != "Results" or len(numbers) > 15
+        missing = [number for number in numbers if number not in published]
+        assert not missing, (title, missing)
+
+
+def test_findings_are_the_published_ones_word_for_word():
+    published = published_text()
+    quoted = re.findall(r"^- (.+(?:\n  .+)*)", section("Results"), re.MULTILINE)
+    assert len(quoted) >= 3
+    for finding in quoted:
+        assert " ".join(finding.split()) in published, finding
+
+
+def test_links_lead_to_files():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for name in re.findall(r"`(helpers/\w+\.py)`", README):
+        assert (ROOT / name).exists(), name
+    listed = set(re.findall(r"`helpers/(\w+)\.py`", README))
+    assert listed == {path.stem for path in (ROOT / "helpers").glob("*.py")} - {"__init__"}
+
+
+def test_the_two_commands_come_first():
+    first = README.split("```")[1]
+    assert [line.split("#")[0].strip() for line in first.strip().splitlines()] == ["make report", "make test"]
+    for line in ("pip install -r requirements.txt", "papermill notebooks/mnist_normalization.ipynb", "\npytest"):
+        assert line in README
+
+
+def test_worked_example_is_the_notebooks():
+    published = published_text()
+    example = section("How each normalisation is performed")
+    steps = re.findall(r"\(5 − (\d)\) / √([\d.]+) = (−?[\d.]+)", example)
+    assert len(steps) == 3
+    for mean, variance, value in steps:
+        assert f"5 becomes (5 - {mean}) / sqrt({variance}) = {value.replace('−', '-')}" in published
