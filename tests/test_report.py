@@ -249,7 +249,7 @@ def test_a_run_leaves_the_page_the_notebook_and_one_closing_line(notebook, tmp_p
     (["-p", "sede", "3"], "sede: no such parameter; did you mean seeds?"),
     (["-p", "seeds", "[0, 0]"], "seeds: got [0, 0] (list), takes a list without repeats"),
     (["-p", "num_epochs", "2.5"], "num_epochs: got 2.5 (float), takes an integer"),
-    (["-p", "lr", "nan"], "lr: got nan (float), takes a number above 0"),
+    (["-p", "lr", "nan"], "lr: got nan (float), takes a finite number above 0"),
     (["-p", "output_dir", "x"], "output_dir: give it as --output-dir"),
     (["--publish", "-p", "seeds", "[1]"], "--publish takes no parameters"),
     (["--output-dir", "FILE"], "output_dir: got 'FILE', takes a folder that can be written"),
