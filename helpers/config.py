@@ -90,7 +90,7 @@ RULES: dict[str, Rule] = {
     "device": _one_of("auto", "cpu", "cuda", "mps"),
     "num_batches": _integer(1, 10_000),  # of one measurement of speed
     "repetitions": _integer(1, 1000),
-    "workers": _optional(_integer(1, 1024), "one for each core"),
+    "workers": _optional(_integer(1, 1024), "two for each core"),
     "runs_dir": _PATH,
     "output_dir": _optional(_PATH, "no files"),
     "batch_size": _integer(1),

@@ -1,8 +1,8 @@
 """The network: one `Net`, one `make_norm`, one `norm` argument.
 
 Activations are (N, C, H, W) in the order of `torch.channels_last`: the channels of a place lie next to each other in
-memory. Convolutions, pooling and norms over channels are faster so. `Conv2d`, `LayerNorm` and `Dropout` here compute
-the same functions as torch's (the tests compare them) and bear the same names, which torchsummary prints.
+memory. Convolutions, pooling and norms over channels are faster so. `LayerNorm` and `Dropout` here compute the same
+functions as torch's (the tests compare them) and bear the same names, which torchsummary prints.
 """
 
 import contextlib
@@ -39,21 +39,6 @@ def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2) -> n
         if num_channels % num_groups:
             raise ParameterError(f"num_groups: got {num_groups}, takes a divisor of {num_channels} channels")
     return makers[norm]()
-
-
-class Conv2d(nn.Conv2d):
-    """nn.Conv2d without a bias; a 1x1 kernel is computed as the matrix product that it is.
-
-    oneDNN's convolution is slow at few output channels.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0):
-        super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
-        if self.kernel_size != (1, 1):
-            return super().forward(x)
-        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)  # (N, H, W, C) inside
 
 
 class LayerNorm(nn.LayerNorm):
@@ -126,18 +111,18 @@ class Net(nn.Module):
         blocks = []
         for in_channels, out_channels, size, padding in BLOCKS:
             blocks.append(nn.Sequential(
-                Conv2d(in_channels, out_channels, 3, padding),
+                nn.Conv2d(in_channels, out_channels, 3, padding=padding, bias=False),
                 nn.ReLU(inplace=True),
                 make_norm(norm, out_channels, size, num_groups),
                 Dropout(dropout / 2 if blocks else dropout),
             ))
         self.layers = nn.Sequential(
             *blocks[:2],         # (N, 32, 24, 24)
-            Conv2d(32, 10, 1),   # (N, 10, 24, 24)
+            nn.Conv2d(32, 10, 1, bias=False),  # (N, 10, 24, 24)
             nn.MaxPool2d(2),     # (N, 10, 12, 12)
             *blocks[2:],         # (N, 16, 6, 6)
             nn.AvgPool2d(6),     # (N, 16, 1, 1)
-            Conv2d(16, 10, 1),   # (N, 10, 1, 1)
+            nn.Conv2d(16, 10, 1, bias=False),  # (N, 10, 1, 1)
         )
         self.to(memory_format=torch.channels_last)
 

@@ -34,8 +34,9 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
               workers: int | None = None) -> tuple[list[dict], list[str]]:
     """The records of all runs, in the order of `configs`, and one line for each run that failed.
 
-    What is in `runs_dir` already is read, not trained. Several runs on the CPU train in `workers` processes (None: one
-    for each core), one thread each; a single one, or runs on a GPU, in this process. The bits are the same either way.
+    What is in `runs_dir` already is read, not trained. Several runs on the CPU train in `workers` processes (None: two
+    for each core, so that the last runs share the cores and none stands idle), one thread each; a single one, or runs
+    on a GPU, in this process. The bits are the same either way.
     A relative `runs_dir` starts at the project's folder. Raises ParameterError, before any training, and DivergedError
     when not one run finishes.
     """
@@ -48,7 +49,7 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
     todo = {name: config for name, config in zip(ids, configs, strict=True) if records[name] is None}
     failures = {}
     on_cpu = all(config.device == "cpu" for config in todo.values())
-    workers = min(workers or num_cores(), len(todo)) if on_cpu else 1
+    workers = min(workers or 2 * num_cores(), len(todo)) if on_cpu else 1
     with _bars(todo) as on_progress:
         outcomes = _train_side_by_side if workers > 1 else _train_here
         for name, record in outcomes(todo, data, fingerprint, folder, workers, on_progress):

@@ -20,7 +20,7 @@ from helpers.data import Dataset, batches, normalize
 from helpers.files import write_atomically
 from helpers.model import build_model, num_parameters
 
-VERSION = 1  # part of every run's identity: raise it when the same configuration would train to other bits
+VERSION = 2  # part of every run's identity: raise it when the same configuration would train to other bits
 
 
 class DivergedError(RuntimeError):
@@ -104,7 +104,8 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     others = [p for p in net.parameters() if not any(p is conv for conv in convs)]
     groups = [{"params": convs, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     nesterov = recipe.nesterov and recipe.momentum > 0  # torch refuses Nesterov without momentum
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, foreach=True)
+    one_kernel = {"foreach": True} if next(net.parameters()).device.type == "mps" else {"fused": True}
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, **one_kernel)
 
 
 def update_average(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
@@ -186,7 +187,7 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
     """
     check_batch_size(config.recipe, data)
     device = torch.device(config.device)
-    with one_thread(), deterministic():
+    with one_thread(), deterministic(config.device):
         keep_freed_memory()
         net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed).to(device)
         optimizer = make_optimizer(net, config.recipe)
@@ -286,14 +287,19 @@ def one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """Deterministic kernels inside, and the caller's random state restored after."""
+def deterministic(device: str) -> Iterator[None]:
+    """The same bits every time inside, and the caller's random state and settings restored after.
+
+    One CPU thread adds in one order by itself; CUDA must be told, and the debugging aid that then writes every new
+    tensor twice be switched off.
+    """
+    on_cuda = device == "cuda"
     before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it is first used
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every new tensor twice
+    torch.use_deterministic_algorithms(on_cuda, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_cuda else []):
             yield
     finally:
         torch.use_deterministic_algorithms(before[0])

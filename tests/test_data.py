@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from helpers import data as data_module
@@ -319,6 +320,11 @@ def test_each_image_gets_its_own_random_amount_within_the_limit(field, limit):
         else:
             assert amount.abs().max() < 1e-4
     assert field != "shift" or (y * 14).abs().max() > 0.9 * limit
+
+
+def test_the_grid_is_torchs():
+    theta = random_affine(5, Recipe(), torch.Generator().manual_seed(0))
+    assert_close(data_module._grid(theta), F.affine_grid(theta, (5, 1, 28, 28), align_corners=False), rtol=0, atol=1e-6)
 
 
 def test_a_quarter_turn_is_numpys():

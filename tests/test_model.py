@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
 from helpers.config import ParameterError
-from helpers.model import Conv2d, Dropout, LayerNorm, build_model, dropped_places, make_norm, num_parameters, summarize
+from helpers.model import Dropout, LayerNorm, build_model, dropped_places, make_norm, num_parameters, summarize
 from helpers.normalization import reference_forward
 
 NAMES = {"layer": "LayerNorm", "group": "GroupNorm", "batch": "BatchNorm2d"}
@@ -74,19 +73,6 @@ def test_variants_start_from_the_same_convolutions():
     convs = [[m.weight for m in net.modules() if isinstance(m, nn.Conv2d)] for net in nets]
     assert all(torch.equal(a, b) for other in convs[1:] for a, b in zip(convs[0], other, strict=True))
     assert not torch.equal(convs[0][0], next(build_model("layer", seed=6).parameters()))
-
-
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_pointwise_convolution_is_the_plain_one(memory_format):
-    conv = Conv2d(32, 10, 1)
-    x = torch.randn(3, 32, 7, 5).contiguous(memory_format=memory_format).requires_grad_()
-    plain = F.conv2d(x, conv.weight)
-    ours = conv(x)
-    assert_close(ours, plain, rtol=1e-5, atol=1e-6)
-    weights = torch.randn_like(plain)
-    for a, b in zip(torch.autograd.grad((ours * weights).sum(), [x, conv.weight]),
-                    torch.autograd.grad((plain * weights).sum(), [x, conv.weight]), strict=True):
-        assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -30,18 +30,18 @@ from helpers.speed import (
 @pytest.mark.parametrize("norm", VARIANTS)
 def test_the_ordinary_network_is_ours_in_plain_layers(norm):
     """The same weights give the same loss and gradients in training mode: our layers are faster, not other ones."""
-    ours, plain = build_model(norm, seed=0).train(), ordinary_model(norm, dropout=0.0).train()
+    ours, plain = build_model(norm, seed=0).double(), ordinary_model(norm, dropout=0.0).double()
     assert num_parameters(ours) == num_parameters(plain)
     with torch.no_grad():
         for mine, other in zip(ours.parameters(), plain.parameters(), strict=True):
             other.copy_(mine)
-    x, y = torch.randn(8, 1, 28, 28), torch.arange(8)
+    x, y = torch.randn(8, 1, 28, 28, dtype=torch.float64), torch.arange(8)
     gradients = []
     for net in (ours, plain):
         loss = F.cross_entropy(net(x), y)
         gradients.append([loss, *torch.autograd.grad(loss, list(net.parameters()))])
     for mine, other in zip(*gradients, strict=True):
-        assert_close(mine, other, rtol=1e-3, atol=1e-5)
+        assert_close(mine, other, rtol=1e-8, atol=1e-10)
 
 
 def test_the_ordinary_dropout_rates_are_the_recipes():
