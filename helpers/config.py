@@ -96,6 +96,7 @@ RULES: dict[str, Rule] = {
     "batch_size": _integer(1),
     "lr": _number(0, low_open=True),
     "momentum": _number(0, 1, high_open=True),
+    "nesterov": _one_of(True, False),
     "weight_decay": _number(0),
     "schedule": _one_of("step", "one_cycle", "constant"),
     "dropout": _number(0, 1, high_open=True),
@@ -151,8 +152,7 @@ class Recipe:
 
     def __post_init__(self):
         for field in fields(self):
-            if field.name in RULES:
-                check(field.name, getattr(self, field.name))
+            check(field.name, getattr(self, field.name))
             if isinstance(field.default, float):  # 10 and 10.0 are the same rotation, and the same run
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
 
@@ -209,6 +209,7 @@ class Study:
     batch_size: int | None = None
     lr: float | None = None
     momentum: float | None = None
+    nesterov: bool | None = None
     weight_decay: float | None = None
     schedule: str | None = None
     dropout: float | None = None
@@ -220,6 +221,8 @@ class Study:
     shift: float | None = None
     scale: float | None = None
     shear: float | None = None
+    fill: float | None = None
+    interpolation: str | None = None
     device: str = "auto"
     workers: int | None = None
     runs_dir: str = "runs"

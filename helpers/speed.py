@@ -12,6 +12,7 @@ import copy
 import functools
 import json
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
@@ -251,6 +252,7 @@ def _first(data: Dataset, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 @contextmanager
 def _processes(data: Dataset, threads: Sequence[int]) -> Iterator[list[ProcessPoolExecutor]]:
     """One measuring process for each entry of `threads`, with so many threads."""
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # or the profiler reports on the terminal each time that it starts
     with ExitStack() as stack:
         context = multiprocessing.get_context("spawn")
         pools = [stack.enter_context(ProcessPoolExecutor(1, context, _set_up, (data, number))) for number in threads]
