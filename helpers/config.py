@@ -133,7 +133,7 @@ class Recipe:
     """
 
     batch_size: int = 64          # images an update; the historical value, kept so that the comparison stays fair
-    lr: float = 0.1               # the peak of the schedule; 0.05 and 0.2 did as well on the hold-out
+    lr: float = 0.2               # the peak of the schedule; lowest hold-out loss of 0.05, 0.1 and 0.2
     momentum: float = 0.9         # the usual value; Nesterov's form in both recipes would change the replication
     nesterov: bool = True         # looks one step ahead; free
     weight_decay: float = 0.0     # on convolution weights; augmentation regularises enough at 10,832 parameters

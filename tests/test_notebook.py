@@ -26,6 +26,10 @@ FIGURES = {"normalization_axes.svg", "samples.png", "validation_loss.svg", "vali
            "errors_overlap.svg"}
 
 
+SPEED_FIGURES = {"speed.svg", "speed_profile.svg", "speed_growth.svg"}
+every_notebook = pytest.mark.parametrize("path", sorted(MAIN.parent.glob("*.ipynb")), ids=lambda path: path.stem)
+
+
 @pytest.fixture(scope="module")
 def notebook():
     return nbformat.read(MAIN, as_version=4)
@@ -57,15 +61,18 @@ def test_parameters_are_the_studys_own_defaults(notebook):
     assert list(shown) == list(given) and all(entry["help"] for entry in shown.values()), "papermill --help-notebook"
 
 
-def test_cells_are_short_and_define_nothing(notebook):
-    for cell in code_cells(notebook):
+@every_notebook
+def test_cells_are_short_and_define_nothing(path):
+    for cell in code_cells(nbformat.read(path, as_version=4)):
         if "parameters" not in cell.metadata.get("tags", []):
             assert len(cell.source.splitlines()) <= 20, cell.source
         kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
         assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}, cell.source
 
 
-def test_committed_notebook_was_executed_top_to_bottom(notebook):
+@every_notebook
+def test_committed_notebook_was_executed_top_to_bottom(path):
+    notebook = nbformat.read(path, as_version=4)
     assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
@@ -73,13 +80,14 @@ def test_committed_notebook_was_executed_top_to_bottom(notebook):
     for trace in (str(ROOT), str(Path.home()), "/home/", "/tmp/", "/Users/", "C:\\\\", "it/s", "Warning",
                   "widget-view", "not MNIST"):
         assert trace not in text, trace
+    assert path.with_suffix(".html").exists()
 
 
 def test_committed_figures_have_an_alt_text(notebook):
     shown = [o for cell in code_cells(notebook) for o in cell.outputs if "image/png" in o.get("data", {})]
     assert len(shown) == len(FIGURES)
     assert all(len(o.metadata["image/png"]["alt"]) > 40 for o in shown)
-    assert {path.name for path in (ROOT / "figures").iterdir()} == FIGURES
+    assert {path.name for path in (ROOT / "figures").iterdir()} == FIGURES | SPEED_FIGURES
 
 
 # --- as run ---------------------------------------------------------------------------------------------------------

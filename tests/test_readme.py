@@ -62,3 +62,12 @@ def test_worked_example_is_the_notebooks():
     assert len(steps) == 3
     for mean, variance, value in steps:
         assert f"5 becomes (5 - {mean}) / sqrt({variance}) = {value.replace('−', '-')}" in published
+
+
+def test_speed_is_the_published_measurement():
+    nb = nbformat.read(ROOT / "notebooks" / "speed.ipynb", as_version=4)
+    published = "\n".join(str(output) for cell in nb.cells for output in cell.get("outputs", []))
+    quoted = re.findall(r"^- (.+(?:\n  .+)*)", section("Speed"), re.MULTILINE)
+    assert len(quoted) >= 3
+    for finding in quoted:
+        assert " ".join(finding.split()) in published, finding
