@@ -488,12 +488,12 @@ def plot_profile(profile: pd.DataFrame) -> Figure:
     _title(figure, "Where each millisecond goes",
            "Milliseconds a batch of 64 images on one thread, by kind of operation.")
     colours = sns.color_palette("colorblind", len(norms))
-    width = (WIDTH - 2.3) / len(norms)
+    width = (WIDTH - 2.1) / len(norms)
     per_millisecond = (width - 0.55) / table.to_numpy().max()
     for column, norm in enumerate(norms):
-        left = 2.2 + width * column
+        left = 1.95 + width * column
         total = f"{VARIANTS[norm].short}: {table[norm].sum():.1f} ms"
-        ax.text(left, 0.95, total, size=10.5, weight="bold", va="center")
+        ax.text(left, 0.95, total, size=9.5, weight="bold", va="center")
         for row, kind in enumerate(kinds):
             y, value = 1.3 + 0.3 * row, table.loc[kind, norm]
             if column == 0:
