@@ -297,7 +297,9 @@ def test_a_failed_run_ends_in_one_line_and_a_page(raised, status, line, tmp_path
 def test_ctrl_c_ends_in_one_line(tmp_path):
     notebook = write_notebook(tmp_path, "import time\nprint('started', file=sys.stderr)\ntime.sleep(60)")
     command = [sys.executable, "-m", "helpers.report", str(notebook), "--output-dir", str(tmp_path / "out")]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    # a job that a shell put into the background ignores Ctrl-C, and hands that on to its children
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stderr.readline() == "started\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1].splitlines() == [

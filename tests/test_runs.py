@@ -59,7 +59,7 @@ def test_identity_is_the_content(tiny_data, make_config):
     others = [replace(config, seed=1), replace(config, num_epochs=3), replace(config, num_groups=4),
               replace(config, norm="layer", num_groups=None), replace(config, device="cuda"),
               *[replace(config, recipe=replace(config.recipe, **{field: value})) for field, value in
-                [("lr", 0.2), ("batch_size", 8), ("dropout", 0.1), ("ema_decay", 0.0), ("fill", 1.0),
+                [("lr", 0.3), ("batch_size", 8), ("dropout", 0.1), ("ema_decay", 0.0), ("fill", 1.0),
                  ("nesterov", False)]]]
     names = {run_id(other, fingerprint) for other in others} | {run_id(config, "other data"), name}
     assert len(names) == len(others) + 2

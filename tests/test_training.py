@@ -173,7 +173,7 @@ def test_penalty_is_lambda_times_the_sum_of_absolute_values():
 
 def test_penalty_pulls_and_data_loss_is_recorded_without_it(tiny_data, make_config):
     free = fit(make_config("batch", l1_lambda=0.0), tiny_data)["history"]
-    held = fit(make_config("batch", l1_lambda=0.01), tiny_data)["history"]
+    held = fit(make_config("batch", l1_lambda=0.01, lr=0.1), tiny_data)["history"]
     assert free[0]["l1_penalty"] == 0 < held[1]["l1_penalty"] < held[0]["l1_penalty"]
     assert held[0]["train_loss"] < 5 < held[0]["l1_penalty"], "the penalty is not in the loss"
 
