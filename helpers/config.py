@@ -120,6 +120,14 @@ def check(name: str, value) -> None:
         raise ParameterError(f"{name}: got {_short(value)}{kind}, takes {RULES[name].takes}")
 
 
+def check_name(name: str, known: list[str]) -> None:
+    """Raises ParameterError, naming the nearest, when `name` is none of the `known` parameters."""
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, 1, 0.5)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise ParameterError(f"{_short(name)[1:-1]}: no such parameter; {hint}takes {', '.join(known) or 'none'}")
+
+
 def _short(value) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -245,10 +253,7 @@ class Study:
         """
         known = [field.name for field in fields(cls)]
         for name in values:
-            if name not in known:
-                nearest = difflib.get_close_matches(name, known, 1, 0.5)
-                hint = f"did you mean {nearest[0]}? " if nearest else ""
-                raise ParameterError(f"{_short(name)[1:-1]}: no such parameter; {hint}takes {', '.join(known)}")
+            check_name(name, known)
         return cls(**{name: _parse_list(value) if name in ("seeds", "norms") else value
                       for name, value in values.items()})
 

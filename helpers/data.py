@@ -286,7 +286,7 @@ def _download_from_mirrors(folder: Path) -> Path:
                 raw = folder / "MNIST" / "raw"
                 if all(_find(name, raw) is not None for name in MNIST_FILES):
                     return raw
-            except Exception as error: # whatever a mirror sends, the next one is asked
+            except Exception as error:  # whatever a mirror sends, the next one is asked
                 faults.append(f"{url}: {_one_line(error)}")
             shutil.rmtree(folder / "MNIST", ignore_errors=True)
     finally:
@@ -306,7 +306,7 @@ def _probe(urls: list[str]) -> dict[str, str]:
         try:
             with urllib.request.urlopen(url + "t10k-labels-idx1-ubyte.gz", timeout=PROBE_SECONDS) as response:
                 answers[url] = "ok" if response.read(2) == b"\x1f\x8b" else "sends no gzip archive"
-        except Exception as error: # a thread's fault is an answer too
+        except Exception as error:  # a thread's fault is an answer too
             answers[url] = _one_line(error)
 
     threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in urls]

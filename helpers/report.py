@@ -1,7 +1,6 @@
 """Executes a notebook through papermill and exports it as one HTML page: `python -m helpers.report --help`."""
 
 import argparse
-import difflib
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ import papermill
 from papermill.cli import _resolve_type as resolve  # so that -p means here what it means to papermill itself
 from papermill.exceptions import PapermillExecutionError
 
-from helpers.config import ParameterError, Study
+from helpers.config import ParameterError, Study, check_name
 from helpers.export import ReportError, export, failure, tidy, to_html
 from helpers.files import ROOT, writable_folder, write_atomically
 
@@ -61,10 +60,7 @@ def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
     if notebook == MAIN:
         Study.from_dict(parameters)
     for name in parameters:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean {nearest[0]}? " if nearest else ""
-            raise ParameterError(f"{name}: no such parameter; {hint}takes {', '.join(known) or 'none'}")
+        check_name(name, known)
     return known
 
 

@@ -84,10 +84,9 @@ def read_record(place: Path) -> dict | None:
     path = place / "record.json"
     try:
         record = json.loads(path.read_bytes())
-        RunConfig.from_dict(record["config"])
-        complete = len(record["history"]) == record["config"]["num_epochs"] and "wrong" in record
-        if complete and record["run_id"] == place.name == run_id(
-                RunConfig.from_dict(record["config"]), record["dataset"]["fingerprint"]):
+        config = RunConfig.from_dict(record["config"])
+        complete = len(record["history"]) == config.num_epochs and "wrong" in record
+        if complete and record["run_id"] == place.name == run_id(config, record["dataset"]["fingerprint"]):
             return record
     except FileNotFoundError:
         return None

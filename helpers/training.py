@@ -263,7 +263,7 @@ def _load_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.M
         if average is not None:
             average.load_state_dict(content["average"])
         return list(content["history"])
-    except Exception: # whatever is wrong with it, the run can start again
+    except Exception:  # whatever is wrong with it, the run can start again
         os.replace(path, path.with_suffix(".damaged"))
         net.load_state_dict(before[0])
         optimizer.load_state_dict(before[1])
