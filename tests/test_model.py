@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.config import ParameterError
-from helpers.model import Dropout, LayerNorm, build_model, dropped_places, make_norm, num_parameters, summarize
+from helpers.model import Conv2d, Dropout, LayerNorm, build_model, dropped_places, make_norm, num_parameters, summarize
 from helpers.normalization import reference_forward
 
 NAMES = {"layer": "LayerNorm", "group": "GroupNorm", "batch": "BatchNorm2d"}
@@ -92,10 +92,11 @@ def test_layer_norm_is_nn_layer_norm(memory_format):
 
 @pytest.mark.parametrize("gradient_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_dropout_is_nn_dropout_with_its_own_mask(memory_format, gradient_format):
+@pytest.mark.parametrize("inplace", [False, True])
+def test_dropout_is_nn_dropout_with_its_own_mask(memory_format, gradient_format, inplace):
     x = torch.randn(16, 8, 24, 24).contiguous(memory_format=memory_format).requires_grad_()
     weights = torch.randn(x.shape).contiguous(memory_format=gradient_format)
-    y = Dropout(0.1)(x)
+    y = Dropout(0.1, inplace)(x.clone() if inplace else x)
     mask = (y != 0).float()
     assert 0.88 < mask.mean() < 0.92
     expected = x * mask / 0.9  # what nn.Dropout computes under this mask
@@ -103,6 +104,24 @@ def test_dropout_is_nn_dropout_with_its_own_mask(memory_format, gradient_format)
     assert_close(torch.autograd.grad((y * weights).sum(), x), torch.autograd.grad((expected * weights).sum(), x),
                  rtol=1e-6, atol=0)
     assert torch.equal(Dropout(0.1).eval()(x), x) and torch.equal(Dropout(0.0)(x), x)
+
+
+def test_dropout_in_place_is_refused_where_the_gradient_needs_its_input():
+    x = torch.randn(100, requires_grad=True)
+    e = x.exp()  # keeps its result for the gradient
+    with pytest.raises(RuntimeError, match="inplace operation"):
+        Dropout(0.5, inplace=True)(e).sum().backward()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_pointwise_convolution_is_nn_conv2d(memory_format):
+    plain, ours = nn.Conv2d(6, 4, 1, bias=False), Conv2d(6, 4, 1, bias=False)
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(7, 6, 4, 5).contiguous(memory_format=memory_format).requires_grad_()
+    weights = torch.randn(7, 4, 4, 5)
+    for a, b in zip((ours(x), *torch.autograd.grad((ours(x) * weights).sum(), [x, ours.weight])),
+                    (plain(x), *torch.autograd.grad((plain(x) * weights).sum(), [x, plain.weight])), strict=True):
+        assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.1, 0.5, 0.9])
