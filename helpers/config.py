@@ -93,6 +93,7 @@ RULES: dict[str, Rule] = {
     "workers": _optional(_integer(1, 1024), "two for each core"),
     "runs_dir": _PATH,
     "output_dir": _optional(_PATH, "no files"),
+    "precision": _one_of("auto", "float32", "bfloat16"),
     "batch_size": _integer(1),
     "lr": _number(0, low_open=True),
     "momentum": _number(0, 1, high_open=True),
@@ -157,6 +158,7 @@ class Recipe:
     shear: float = 0.1            # pixels sideways for each pixel down, either way
     fill: float = 0.0             # ink where the turned image has no data: paper
     interpolation: str = "bilinear"
+    precision: str = "auto"       # of activations in training: bfloat16 where the processor has it, a quarter faster
 
     def __post_init__(self):
         for field in fields(self):
@@ -171,7 +173,7 @@ RECIPES = {
     # on all parameters. Source: github.com/sunandhini96/School_of_AI-Assignment_5
     "original": Recipe(
         lr=0.01, nesterov=False, schedule="step", dropout=0.1, ema_decay=0.0, l1_lambda=0.01, l1_target="all",
-        rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, interpolation="nearest",
+        rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, interpolation="nearest", precision="float32",
     ),
 }
 RULES["recipe"] = _one_of(*RECIPES)
@@ -193,6 +195,8 @@ class RunConfig:
             check(name, getattr(self, name))
         if self.norm == "group":
             check("num_groups", self.num_groups)
+        if self.recipe.precision == "auto":  # a run's identity names what it was computed in
+            object.__setattr__(self, "recipe", replace(self.recipe, precision="float32"))
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -231,6 +235,7 @@ class Study:
     shear: float | None = None
     fill: float | None = None
     interpolation: str | None = None
+    precision: str | None = None
     device: str = "auto"
     workers: int | None = None
     runs_dir: str = "runs"
@@ -283,9 +288,14 @@ class Study:
         own = {f.name: getattr(self, f.name) for f in fields(Recipe) if getattr(self, f.name, None) is not None}
         return replace(base, **own)
 
-    def run_configs(self, device: str) -> list[RunConfig]:
-        """One RunConfig for each variant and seed, on `device` ("cpu", "cuda" or "mps")."""
+    def run_configs(self, device: str, precision: str = "float32") -> list[RunConfig]:
+        """One RunConfig for each variant and seed, on `device` ("cpu", "cuda" or "mps").
+
+        precision: what "auto" means on this machine.
+        """
         recipe = self.training_recipe()
+        if recipe.precision == "auto":
+            recipe = replace(recipe, precision=precision)
         without_l1 = replace(recipe, l1_lambda=0.0, l1_target="weights")
         return [
             RunConfig(norm, seed, self.num_epochs, recipe if VARIANTS[norm].l1 else without_l1,

@@ -2,7 +2,8 @@
 
 Activations are (N, C, H, W) in the order of `torch.channels_last`: the channels of a place lie next to each other in
 memory. Convolutions, pooling and norms over channels are faster so. `LayerNorm` and `Dropout` here compute the same
-functions as torch's (the tests compare them) and bear the same names, which torchsummary prints.
+functions as torch's (the tests compare them) and bear the same names, which torchsummary prints; so do `Conv2d` and
+`GroupNorm`, which also take bfloat16 activations.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2) -> n
     """
     makers = {
         "layer": lambda: LayerNorm([num_channels, size, size]),
-        "group": lambda: nn.GroupNorm(num_groups, num_channels),  # NOTE: the groups come first here
+        "group": lambda: GroupNorm(num_groups, num_channels),  # NOTE: the groups come first here
         "batch": lambda: nn.BatchNorm2d(num_channels),
     }
     if norm not in makers:
@@ -51,6 +52,15 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         weight, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)  # (H, W, C)
         return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, self.eps).permute(0, 3, 1, 2)
+
+
+class GroupNorm(nn.GroupNorm):
+    """nn.GroupNorm; bfloat16 groups of few channels, which torch computes one number at a time, go through float32."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        if x.dtype == torch.bfloat16 and self.num_channels // self.num_groups % 16:
+            return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
 
 
 class Dropout(nn.Dropout):
@@ -106,10 +116,16 @@ def _scale_and_drop(x: Tensor, places: Tensor, scale: float) -> Tensor:
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d 1x1; on the CPU its weight's gradient is one matrix product, a third of what oneDNN takes for it."""
+    """nn.Conv2d without bias, in the precision of the activations, whatever that of the weights.
+
+    On the CPU the gradient of a 1x1 weight is one matrix product, which takes a third of what oneDNN takes for it.
+    """
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
-        return _Pointwise.apply(x, self.weight) if x.device.type == "cpu" else super().forward(x)
+        weight = self.weight.to(x.dtype)
+        if self.kernel_size == (1, 1) and x.device.type == "cpu":
+            return _Pointwise.apply(x, weight)
+        return F.conv2d(x, weight, padding=self.padding)
 
 
 class _Pointwise(torch.autograd.Function):
@@ -131,15 +147,18 @@ class Net(nn.Module):
     """The study's CNN: (N, 1, 28, 28) float32 -> (N, 10) logits. 28 layers, no bias in a convolution.
 
     dropout: in the first block; half of it in the other five, as in the historical run's 0.1 and 0.05.
+    precision: of the activations in training. Weights, statistics and everything in eval mode are float32.
     """
 
-    def __init__(self, norm: str, num_groups: int = 2, dropout: float = 0.0):
+    def __init__(self, norm: str, num_groups: int = 2, dropout: float = 0.0, precision: str = "float32"):
         super().__init__()
         check("dropout", dropout)
+        check("precision", precision)
+        self.reduced = precision == "bfloat16"
         blocks = []
         for in_channels, out_channels, size, padding in BLOCKS:
             blocks.append(nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 3, padding=padding, bias=False),
+                Conv2d(in_channels, out_channels, 3, padding=padding, bias=False),
                 nn.ReLU(inplace=True),
                 make_norm(norm, out_channels, size, num_groups),
                 Dropout(dropout / 2 if blocks else dropout, inplace=True),
@@ -155,19 +174,22 @@ class Net(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:  # (N, 1, 28, 28)
-        return self.layers(images.contiguous(memory_format=torch.channels_last)).flatten(1)  # (N, 10)
+        x = images.to(torch.bfloat16) if self.reduced and self.training else images
+        logits = self.layers(x.contiguous(memory_format=torch.channels_last)).flatten(1)  # (N, 10)
+        return logits.to(images.dtype)
 
 
-def build_model(norm: str, num_groups: int = 2, dropout: float = 0.0, seed: int | None = None) -> Net:
+def build_model(norm: str, num_groups: int = 2, dropout: float = 0.0, seed: int | None = None,
+                precision: str = "float32") -> Net:
     """A new `Net`. With a seed its weights are those of that seed, and the global random state is left alone.
 
     Norm layers draw no random numbers, so the convolutions of all variants start from the same weights.
     """
     if seed is None:
-        return Net(norm, num_groups, dropout)
+        return Net(norm, num_groups, dropout, precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Net(norm, num_groups, dropout)
+        return Net(norm, num_groups, dropout, precision)
 
 
 def num_parameters(net: nn.Module) -> int:

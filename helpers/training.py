@@ -64,6 +64,19 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def resolve_precision(precision: str, device: str) -> str:
+    """"float32" or "bfloat16": for "auto" bfloat16 on a CPU with instructions for it. Raises ParameterError."""
+    if precision == "bfloat16" and device != "cpu":
+        raise ParameterError(f"precision: got 'bfloat16' on {device!r}, takes 'auto' or 'float32' there")
+    if precision == "auto":
+        with contextlib.suppress(OSError):  # other systems than Linux have no such file
+            flags = Path("/proc/cpuinfo").read_text()
+            if device == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags):
+                return "bfloat16"
+        return "float32"
+    return precision
+
+
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, num_epochs: int) -> float:
     """The learning rate of update `step` (from 0): a function of the step alone, so that resuming needs no state.
 
@@ -189,7 +202,8 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
     device = torch.device(config.device)
     with one_thread(), deterministic(config.device):
         keep_freed_memory()
-        net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed).to(device)
+        net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed,
+                          config.recipe.precision).to(device)
         optimizer = make_optimizer(net, config.recipe)
         average = copy.deepcopy(net) if config.recipe.ema_decay else None
         history = _load_checkpoint(checkpoint, net, optimizer, average, device)

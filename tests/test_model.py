@@ -2,11 +2,22 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
 from helpers.config import ParameterError
-from helpers.model import Conv2d, Dropout, LayerNorm, build_model, dropped_places, make_norm, num_parameters, summarize
+from helpers.model import (
+    Conv2d,
+    Dropout,
+    GroupNorm,
+    LayerNorm,
+    build_model,
+    dropped_places,
+    make_norm,
+    num_parameters,
+    summarize,
+)
 from helpers.normalization import reference_forward
 
 NAMES = {"layer": "LayerNorm", "group": "GroupNorm", "batch": "BatchNorm2d"}
@@ -94,7 +105,7 @@ def test_layer_norm_is_nn_layer_norm(memory_format):
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("inplace", [False, True])
 def test_dropout_is_nn_dropout_with_its_own_mask(memory_format, gradient_format, inplace):
-    x = torch.randn(16, 8, 24, 24).contiguous(memory_format=memory_format).requires_grad_()
+    x = (1 + torch.rand(16, 8, 24, 24)).contiguous(memory_format=memory_format).requires_grad_()  # no zero in it
     weights = torch.randn(x.shape).contiguous(memory_format=gradient_format)
     y = Dropout(0.1, inplace)(x.clone() if inplace else x)
     mask = (y != 0).float()
@@ -148,6 +159,35 @@ def test_dropped_places_have_the_rate_and_are_independent(p):
 def test_dropout_of_almost_everything_and_of_almost_nothing():
     x = torch.ones(1000)
     assert (Dropout(0.9999999)(x) != 0).sum() < 5 and (Dropout(1e-12)(x) != 0).all()
+
+
+@pytest.mark.parametrize("norm", NAMES)
+def test_bfloat16_activations_give_the_gradients_of_float32_but_for_rounding(norm):
+    full, reduced = (build_model(norm, seed=0, precision=precision) for precision in ("float32", "bfloat16"))
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(64, 1, 28, 28, generator=generator), torch.arange(64) % 10
+    gradients = []
+    for net in (full, reduced):
+        logits = net(images)
+        assert logits.dtype == torch.float32
+        gradients.append(torch.autograd.grad(F.cross_entropy(logits, labels), list(net.parameters())))
+    for exact, rounded in zip(*gradients, strict=True):
+        assert rounded.dtype == torch.float32
+        cosine = F.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0)
+        assert cosine > 0.95 and 0.8 < rounded.norm() / exact.norm() < 1.25
+    assert not torch.equal(gradients[0][0], gradients[1][0])
+    reduced.load_state_dict(full.state_dict())
+    assert torch.equal(full.eval()(images), reduced.eval()(images)), "evaluation is in float32"
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(16, 2), (32, 2), (12, 4)])
+def test_group_norm_is_nn_group_norm(channels, groups):
+    plain, ours = nn.GroupNorm(groups, channels), GroupNorm(groups, channels)
+    x = torch.randn(8, channels, 6, 6)
+    assert torch.equal(ours(x), plain(x))
+    rounded = x.to(torch.bfloat16)
+    assert ours(rounded).dtype == torch.bfloat16
+    assert_close(ours(rounded).float(), plain(rounded.float()), rtol=2**-8, atol=1e-6)  # half a step of bfloat16
 
 
 def test_dropout_in_the_first_block_and_half_of_it_after():

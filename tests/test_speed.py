@@ -79,11 +79,11 @@ def test_flops_are_those_of_the_convolutions():
 
 @pytest.fixture
 def results() -> dict[str, pd.DataFrame]:
-    """Made-up measurements: ordinary 80 and 70 s, ours 20 s, limit 10 s; the second repetition is twice as slow."""
+    """Made-up measurements: ordinary 80 and 70 s, ours 28 and 20 s, limit 10 s; the second repetition twice that."""
     rows = [(pipeline, norm, repetition, seconds * (1 + repetition % 2) * (3 if norm == "all" else 1))
             for repetition in range(3) for norm in [*VARIANTS, "all"]
-            for pipeline, seconds in (("ordinary, 0 workers", 80.0), ("ordinary, 2 workers", 70.0), ("ours", 20.0),
-                                      ("limit", 10.0))]
+            for pipeline, seconds in (("ordinary, 0 workers", 80.0), ("ordinary, 2 workers", 70.0),
+                                      ("ours, float32", 28.0), ("ours, bfloat16", 20.0), ("limit", 10.0))]
     return {"epochs": pd.DataFrame(rows, columns=["pipeline", "norm", "repetition", "seconds"]),
             "memory": pd.DataFrame([("ordinary", 900.0), ("ours", 300.0)], columns=["pipeline", "megabytes"]),
             "growth": pd.DataFrame([("images", 640, 0.5)], columns=["varied", "value", "seconds"]),
@@ -98,6 +98,9 @@ def test_medians_and_ratios(results):
     ratio = ratios(results["epochs"])
     np.testing.assert_allclose(ratio.gain, 3.5)
     np.testing.assert_allclose(ratio.distance, 2.0)
+    np.testing.assert_allclose(ratios(results["epochs"], "float32").gain, 2.5)
+    slower = results["epochs"].replace({"ours, bfloat16": "ours, float32", "ours, float32": "ours, bfloat16"})
+    assert medians(slower).set_index(["norm", "pipeline"]).seconds["all", "ours"] == 60, "the faster one counts"
     assert epochs_table(results).loc["all three", "ordinary : ours"] == "3.5"
     assert memory_table(results).loc["ours"].item() == "300"
     assert target_table(results)["seconds to 99 %"].tolist() == ["21.0", "nan"]
@@ -106,10 +109,11 @@ def test_medians_and_ratios(results):
 def test_findings_are_computed(results, tiny_data, tmp_path):
     sentences = speed_findings(results, tiny_data)
     assert "60 s instead of 210 s, 3.5 times as fast" in sentences[0] and "2.0 times the limit of 30 s" in sentences[1]
-    assert "300 MB" in sentences[2] and "21 s (LayerNorm)" in sentences[3] and "BatchNorm" not in sentences[3]
+    assert "In float32 it takes 84 s, 2.5 times as fast" in sentences[2] and "300 MB" in sentences[3]
+    assert "21 s (LayerNorm)" in sentences[4] and "BatchNorm" not in sentences[4]
     save_measurements(tmp_path, results, tiny_data)
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["findings"] == sentences and summary["all_gain"] == 3.5 and len(summary["epochs"]) == 48
+    assert summary["findings"] == sentences and summary["all_gain"] == 3.5 and len(summary["epochs"]) == 60
 
 
 def test_measuring_a_few_batches(tiny_data):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from helpers.config import RECIPES, VARIANTS, ParameterError, Recipe
+from helpers.config import RECIPES, VARIANTS, ParameterError, Recipe, Study
 from helpers.data import normalize
 from helpers.model import build_model
 from helpers.training import (
@@ -22,6 +22,7 @@ from helpers.training import (
     make_optimizer,
     penalized,
     resolve_device,
+    resolve_precision,
     train_one_epoch,
     update_average,
 )
@@ -47,10 +48,12 @@ def interrupt_after(epoch: int):
 # --- reproducible ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("norm", VARIANTS)
-def test_interrupted_run_ends_with_the_same_bits(tiny_data, make_config, tmp_path, norm, recipe, monkeypatch):
-    config = make_config(norm, num_epochs=4, recipe=recipe, batch_size=3)  # 24 batches: progress is told at batch 20
+def test_interrupted_run_ends_with_the_same_bits(tiny_data, make_config, tmp_path, norm, recipe, precision):
+    # 24 batches: progress is told at batch 20
+    config = make_config(norm, num_epochs=4, recipe=recipe, batch_size=3, precision=precision)
     whole = fit(config, tiny_data, tmp_path / "whole.pt")
     for epoch in (1, 3):
         with pytest.raises(Interrupted):
@@ -249,6 +252,17 @@ def test_diverging_run_says_when_and_why(tiny_data, make_config):
 def test_batch_size_above_the_data(tiny_data, make_config):
     with pytest.raises(ParameterError, match="batch_size: got 71, takes at most the 70 training images"):
         fit(make_config(batch_size=71), tiny_data)
+
+
+def test_precision_is_found_and_named(make_config):
+    assert resolve_precision("float32", "cpu") == "float32" and resolve_precision("bfloat16", "cpu") == "bfloat16"
+    assert resolve_precision("auto", "cpu") in ("float32", "bfloat16")
+    assert resolve_precision("auto", "cuda") == "float32"
+    with pytest.raises(ParameterError, match="precision: got 'bfloat16' on 'cuda', takes 'auto' or 'float32' there"):
+        resolve_precision("bfloat16", "cuda")
+    assert make_config(precision="auto").recipe.precision == "float32", "a run's identity never says auto"
+    assert Study().run_configs("cpu", "bfloat16")[0].recipe.precision == "bfloat16"
+    assert Study(precision="float32").run_configs("cpu", "bfloat16")[0].recipe.precision == "float32"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
