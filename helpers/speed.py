@@ -153,7 +153,7 @@ KINDS = {
 }
 
 
-def time_to_accuracy(norm: str, target: float, num_epochs: int = 2) -> tuple[float, int]:
+def time_to_accuracy(norm: str, target: float, num_epochs: int = 3) -> tuple[float, int]:
     """Seconds and updates of training until the averaged weights reach `target` percent on the validation images.
 
     The recipe `tuned` in `num_epochs` epochs, looked at every 100 updates of an epoch, with the clock stopped. The
