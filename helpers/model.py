@@ -21,17 +21,17 @@ from helpers.config import ParameterError, check
 BLOCKS = [(1, 16, 26, 0), (16, 32, 24, 0), (10, 12, 10, 0), (12, 12, 8, 0), (12, 12, 6, 0), (12, 16, 6, 1)]
 
 
-def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2) -> nn.Module:
-    """The normalisation layer for activations (N, num_channels, size, size).
+def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2, copies: int = 1) -> nn.Module:
+    """The normalisation layer for activations (N, num_channels, size, size), or copies * num_channels of them.
 
     norm: "layer" normalises each image over (C, H, W) and learns a weight and a bias for each of the C*H*W places
     (neither GroupNorm(1, C), which learns C of each, nor the channels-only LayerNorm of ConvNeXt); "group" normalises
     each image over num_channels / num_groups channels; "batch" each channel over (N, H, W). Raises ParameterError.
     """
     makers = {
-        "layer": lambda: LayerNorm([num_channels, size, size]),
-        "group": lambda: GroupNorm(num_groups, num_channels),  # NOTE: the groups come first here
-        "batch": lambda: nn.BatchNorm2d(num_channels),
+        "layer": lambda: LayerNorm([copies * num_channels, size, size], copies),
+        "group": lambda: GroupNorm(copies * num_groups, copies * num_channels),  # NOTE: the groups come first here
+        "batch": lambda: nn.BatchNorm2d(copies * num_channels),
     }
     if norm not in makers:
         check("norm", norm)
@@ -46,10 +46,16 @@ class LayerNorm(nn.LayerNorm):
     """nn.LayerNorm over (C, H, W), computed over (H, W, C), the order in memory.
 
     The mean and the variance do not depend on the order; weight and bias, (C, H, W) as ever, are turned to it, which
-    is cheaper than to turn the activations to them and back.
+    is cheaper than to turn the activations to them and back. Copies lie one behind the other in the channels.
     """
 
+    def __init__(self, shape: list[int], copies: int = 1):
+        super().__init__(shape)
+        self.copies = copies
+
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        if self.copies > 1:  # one group of channels for each copy: its mean is over (C, H, W) too
+            return torch.addcmul(self.bias, F.group_norm(x, self.copies, eps=self.eps), self.weight)
         weight, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)  # (H, W, C)
         return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, self.eps).permute(0, 3, 1, 2)
 
@@ -123,9 +129,9 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         weight = self.weight.to(x.dtype)
-        if self.kernel_size == (1, 1) and x.device.type == "cpu":
+        if self.kernel_size == (1, 1) and self.groups == 1 and x.device.type == "cpu":
             return _Pointwise.apply(x, weight)
-        return F.conv2d(x, weight, padding=self.padding)
+        return F.conv2d(x, weight, padding=self.padding, groups=self.groups)
 
 
 class _Pointwise(torch.autograd.Function):
@@ -146,11 +152,14 @@ class _Pointwise(torch.autograd.Function):
 class Net(nn.Module):
     """The study's CNN: (N, 1, 28, 28) float32 -> (N, 10) logits. 28 layers, no bias in a convolution.
 
+    With copies it is that many independent networks in one, wider by so much: (N, copies, 28, 28) -> (N, 10 * copies).
+
     dropout: in the first block; half of it in the other five, as in the historical run's 0.1 and 0.05.
     precision: of the activations in training. Weights, statistics and everything in eval mode are float32.
     """
 
-    def __init__(self, norm: str, num_groups: int = 2, dropout: float = 0.0, precision: str = "float32"):
+    def __init__(self, norm: str, num_groups: int = 2, dropout: float = 0.0, precision: str = "float32",
+                 copies: int = 1):
         super().__init__()
         check("dropout", dropout)
         check("precision", precision)
@@ -158,24 +167,26 @@ class Net(nn.Module):
         blocks = []
         for in_channels, out_channels, size, padding in BLOCKS:
             blocks.append(nn.Sequential(
-                Conv2d(in_channels, out_channels, 3, padding=padding, bias=False),
+                Conv2d(copies * in_channels, copies * out_channels, 3, padding=padding, groups=copies, bias=False),
                 nn.ReLU(inplace=True),
-                make_norm(norm, out_channels, size, num_groups),
+                make_norm(norm, out_channels, size, num_groups, copies),
                 Dropout(dropout / 2 if blocks else dropout, inplace=True),
             ))
         self.layers = nn.Sequential(
             *blocks[:2],         # (N, 32, 24, 24)
-            Conv2d(32, 10, 1, bias=False),  # (N, 10, 24, 24)
+            Conv2d(copies * 32, copies * 10, 1, groups=copies, bias=False),  # (N, 10, 24, 24)
             nn.MaxPool2d(2),     # (N, 10, 12, 12)
             *blocks[2:],         # (N, 16, 6, 6)
             nn.AvgPool2d(6),     # (N, 16, 1, 1)
-            Conv2d(16, 10, 1, bias=False),  # (N, 10, 1, 1)
+            Conv2d(copies * 16, copies * 10, 1, groups=copies, bias=False),  # (N, 10, 1, 1)
         )
-        self.to(memory_format=torch.channels_last)
+        # Convolutions in groups are made for the other order.
+        self.layout = torch.channels_last if copies == 1 else torch.contiguous_format
+        self.to(memory_format=self.layout)
 
     def forward(self, images: Tensor) -> Tensor:  # (N, 1, 28, 28)
         x = images.to(torch.bfloat16) if self.reduced and self.training else images
-        logits = self.layers(x.contiguous(memory_format=torch.channels_last)).flatten(1)  # (N, 10)
+        logits = self.layers(x.contiguous(memory_format=self.layout)).flatten(1)  # (N, 10)
         return logits.to(images.dtype)
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,9 +20,11 @@ from filelock import FileLock
 from helpers.config import RunConfig
 from helpers.data import Dataset
 from helpers.files import writable_folder, write_atomically
+from helpers.together import fit_together
 from helpers.training import VERSION, DivergedError, Progress, check_batch_size, fit
 
 OnProgress = Callable[[Progress], None]
+MOST_TOGETHER = 20  # seeds in one wider network: 1 GB of a GPU's memory
 
 
 def run_id(config: RunConfig, fingerprint: str) -> str:
@@ -35,8 +38,9 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
     """The records of all runs, in the order of `configs`, and one line for each run that failed.
 
     What is in `runs_dir` already is read, not trained. Several runs on the CPU train in `workers` processes (None: two
-    for each core, so that the last runs share the cores and none stands idle), one thread each; a single one, or runs
-    on a GPU, in this process. The bits are the same either way.
+    for each core, so that the last runs share the cores and none stands idle), one thread each; a single one in this
+    process. The bits are the same either way. On CUDA the seeds of a variant train as one wider network, in this
+    process: the same but for rounding (`helpers.together`).
     A relative `runs_dir` starts at the project's folder. Raises ParameterError, before any training, and DivergedError
     when not one run finishes.
     """
@@ -50,8 +54,9 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
     failures = {}
     on_cpu = all(config.device == "cpu" for config in todo.values())
     workers = min(workers or 2 * num_cores(), len(todo)) if on_cpu else 1
+    on_cuda = all(config.device == "cuda" for config in todo.values())
     with _bars(todo) as on_progress:
-        outcomes = _train_side_by_side if workers > 1 else _train_here
+        outcomes = _train_side_by_side if workers > 1 else _train_together if on_cuda else _train_here
         for name, record in outcomes(todo, data, fingerprint, folder, workers, on_progress):
             if isinstance(record, str):
                 failures[name] = record
@@ -64,18 +69,47 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
 
 def train_one(config: RunConfig, data: Dataset, fingerprint: str, folder: Path, on_progress: OnProgress) -> dict:
     """One run in `folder`/<run id>: its record, read or trained. Whoever asks for it meanwhile waits and reads."""
-    name = run_id(config, fingerprint)
-    place = folder / name
-    place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
+    place = folder / run_id(config, fingerprint)
+    with _locked([place]):
         record = read_record(place)
         if record is None:
-            record = {
-                "run_id": name, "version": VERSION, "config": config.to_dict(),
-                "dataset": {"name": data.name, "title": data.title, "fingerprint": fingerprint,
-                            "num_train": len(data.train_labels), "num_val": len(data.val_labels)},
-                **fit(config, data, place / "checkpoint.pt", on_progress), "environment": environment(config.device)}
-            write_atomically(place / "record.json", json.dumps(record).encode())
+            record = _keep(place, config, data, fingerprint, fit(config, data, place / "checkpoint.pt", on_progress))
+    return record
+
+
+def train_seeds(configs: Sequence[RunConfig], data: Dataset, fingerprint: str, folder: Path,
+                on_progress: Callable[[str, Progress], None]) -> list[dict | DivergedError]:
+    """Runs that differ in their seed alone, trained as one wider network: their records, or why there is none."""
+    places = {config: folder / run_id(config, fingerprint) for config in configs}
+    with _locked(list(places.values())):
+        results = {config: read_record(place) for config, place in places.items()}
+        todo = [config for config, record in results.items() if record is None]
+        outcomes = fit_together(todo, data, [places[config] / "checkpoint.pt" for config in todo],
+                                lambda config, progress: on_progress(places[config].name, progress)) if todo else []
+        for config, outcome in zip(todo, outcomes, strict=True):
+            results[config] = outcome if isinstance(outcome, DivergedError) else _keep(
+                places[config], config, data, fingerprint, outcome)
+    return [results[config] for config in configs]
+
+
+@contextlib.contextmanager
+def _locked(places: Sequence[Path]) -> Iterator[None]:
+    """Makes the runs' folders and holds their locks: whoever else asks for one of them waits."""
+    with contextlib.ExitStack() as stack:
+        for place in sorted(places):  # in one order everywhere, so that no two wait for each other
+            place.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(place / ".lock"))
+        yield
+
+
+def _keep(place: Path, config: RunConfig, data: Dataset, fingerprint: str, outcome: dict) -> dict:
+    """The whole record of a run, written to its folder."""
+    record = {
+        "run_id": place.name, "version": VERSION, "config": config.to_dict(),
+        "dataset": {"name": data.name, "title": data.title, "fingerprint": fingerprint,
+                    "num_train": len(data.train_labels), "num_val": len(data.val_labels)},
+        **outcome, "environment": environment(config.device)}
+    write_atomically(place / "record.json", json.dumps(record).encode())
     return record
 
 
@@ -131,6 +165,18 @@ def _train_here(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, fol
             yield name, train_one(config, data, fingerprint, folder, lambda p, name=name: on_progress(name, p))
         except DivergedError as error:
             yield name, str(error)
+
+
+def _train_together(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, _: int,
+                    on_progress: Callable[[str, Progress], None]) -> Outcomes:
+    alike = {}
+    for name, config in todo.items():
+        alike.setdefault(replace(config, seed=0), []).append((name, config))
+    for runs in alike.values():
+        for start in range(0, len(runs), MOST_TOGETHER):
+            names, configs = zip(*runs[start:start + MOST_TOGETHER], strict=True)
+            for name, result in zip(names, train_seeds(configs, data, fingerprint, folder, on_progress), strict=True):
+                yield name, str(result) if isinstance(result, DivergedError) else result
 
 
 def _train_side_by_side(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, workers: int,

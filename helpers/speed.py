@@ -69,6 +69,14 @@ def ordinary_model(norm: str, num_groups: int = 2, dropout: float = RECIPE.dropo
         nn.AvgPool2d(6), nn.Conv2d(16, 10, 1, bias=False), nn.Flatten())
 
 
+def plain_model(norm: str, num_groups: int = 2, dropout: float = 0.0, seed: int | None = None,
+                precision: str = "float32") -> nn.Module:
+    """`ordinary_model` with the weights of `build_model`: the plain path, float32 whatever the precision asked for."""
+    ours, plain = build_model(norm, num_groups, dropout, seed), ordinary_model(norm, num_groups, dropout)
+    plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
+    return plain
+
+
 class PilImages(torch.utils.data.Dataset):
     """Images as torchvision's MNIST hands them out: one PIL image at a time, transformed on its own."""
 

@@ -192,21 +192,23 @@ def evaluate(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 5
 
 
 def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
-        on_progress: Callable[[Progress], None] = lambda progress: None) -> dict:
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        build: Callable[..., nn.Module] = build_model) -> dict:
     """Trains one run, from its checkpoint if there is one, and returns its record: plain numbers and strings.
 
     Uses one CPU thread whatever the machine has: the order of additions, and so the bits, depend on the number.
+    `build` makes the network from the arguments of `build_model`.
     Raises DivergedError, and ParameterError when batch_size exceeds the data.
     """
     check_batch_size(config.recipe, data)
     device = torch.device(config.device)
     with one_thread(), deterministic(config.device):
         keep_freed_memory()
-        net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed,
-                          config.recipe.precision).to(device)
+        net = build(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed,
+                    config.recipe.precision).to(device)
         optimizer = make_optimizer(net, config.recipe)
         average = copy.deepcopy(net) if config.recipe.ema_decay else None
-        history = _load_checkpoint(checkpoint, net, optimizer, average, device)
+        history = load_checkpoint(checkpoint, net, optimizer, average, device)
         images, labels = data.train_images.to(device), data.train_labels.to(device)
         val_images, val_labels = data.val_images.to(device), data.val_labels.to(device)
         num_batches = math.ceil(len(images) / config.recipe.batch_size)
@@ -218,22 +220,31 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
                 on_progress(Progress(epoch, batch, num_batches, config.num_epochs, accuracy))
 
             start = time.perf_counter()
-            row = train_one_epoch(net, optimizer, images, labels, config, epoch, average, on_batch)
+            means = train_one_epoch(net, optimizer, images, labels, config, epoch, average, on_batch)
             evaluation = evaluate(average or net, val_images, val_labels)
-            if not (math.isfinite(row["train_loss"]) and math.isfinite(evaluation.loss)):
-                cause = f"the learning rate ({config.recipe.lr:g})"
-                if config.recipe.l1_lambda:
-                    cause += f" or l1_lambda ({config.recipe.l1_lambda:g})"
-                raise DivergedError(f"{config.norm}, seed {config.seed}: the loss is no longer a number in epoch "
-                                    f"{epoch}; {cause} is probably too high")
-            history.append({
-                "epoch": epoch, "lr": optimizer.param_groups[0]["lr"], **row, "val_loss": evaluation.loss,
-                "val_accuracy": evaluation.accuracy, "val_correct": evaluation.correct,
-                "seconds": round(time.perf_counter() - start, 3)})
-            _save_checkpoint(checkpoint, net, optimizer, average, history)
+            history.append(history_row(config, epoch, optimizer.param_groups[0]["lr"], means, evaluation, start))
+            save_checkpoint(checkpoint, net, optimizer, average, history)
             on_progress(Progress(epoch, num_batches, num_batches, config.num_epochs, evaluation.accuracy))
         if evaluation is None:  # every epoch was in the checkpoint
             evaluation = evaluate(average or net, val_images, val_labels)
+    return outcome(net, history, evaluation, data)
+
+
+def history_row(config: RunConfig, epoch: int, lr: float, means: dict[str, float], evaluation: Evaluation,
+                start: float) -> dict:
+    """What is kept of an epoch that began at `start` on the clock. Raises DivergedError."""
+    if not (math.isfinite(means["train_loss"]) and math.isfinite(evaluation.loss)):
+        cause = f"the learning rate ({config.recipe.lr:g})"
+        if config.recipe.l1_lambda:
+            cause += f" or l1_lambda ({config.recipe.l1_lambda:g})"
+        raise DivergedError(f"{config.norm}, seed {config.seed}: the loss is no longer a number in epoch "
+                            f"{epoch}; {cause} is probably too high")
+    return {"epoch": epoch, "lr": lr, **means, "val_loss": evaluation.loss, "val_accuracy": evaluation.accuracy,
+            "val_correct": evaluation.correct, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def outcome(net: nn.Module, history: list[dict], evaluation: Evaluation, data: Dataset) -> dict:
+    """A run's record: plain numbers."""
     wrong = (evaluation.predictions != data.val_labels).nonzero().squeeze(1)
     return {
         "num_parameters": num_parameters(net),
@@ -256,7 +267,8 @@ def check_batch_size(recipe: Recipe, data: Dataset) -> None:
 # --- the state of a run on disk -------------------------------------------------------------------------------------
 
 
-def _save_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.Module | None, history: list) -> None:
+def save_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.Module | None, history: list) -> None:
+    """Everything that the next epoch needs; random states are not among it, since each epoch seeds its own."""
     if path is None:
         return
     content = io.BytesIO()
@@ -265,8 +277,8 @@ def _save_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.M
     write_atomically(path, content.getvalue())
 
 
-def _load_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.Module | None, device) -> list:
-    """Restores what `_save_checkpoint` wrote and returns the history so far; one that can't be read is set aside."""
+def load_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.Module | None, device) -> list:
+    """Restores what `save_checkpoint` wrote and returns the history so far; one that can't be read is set aside."""
     if path is None or not path.exists():
         return []
     before = [copy.deepcopy(part.state_dict()) for part in (net, optimizer)]
