@@ -59,7 +59,7 @@ def test_results_are_those_of_runs_alone(norm, tiny_data, make_config):
                 # BatchNorm's batch of 6 images magnifies rounding
                 rel = 2e-3 if norm != "batch" else 1e-2 if mine["epoch"] == 1 else 0.1
                 assert mine[name] == pytest.approx(other[name], rel=rel, abs=1e-9), name
-            assert mine["train_accuracy"] == pytest.approx(other["train_accuracy"], abs=1.5)
+            assert mine["train_accuracy"] == pytest.approx(other["train_accuracy"], abs=1.5 if norm != "batch" else 10)
     assert len({str(fit(config, tiny_data)["history"][0]["train_loss"]) for config in configs}) == 3
 
 
