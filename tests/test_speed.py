@@ -20,6 +20,9 @@ from helpers.speed import (
     medians,
     memory_table,
     ordinary_model,
+    plain_differences,
+    plain_finding,
+    plain_model,
     ratios,
     save_measurements,
     speed_findings,
@@ -114,6 +117,30 @@ def test_findings_are_computed(results, tiny_data, tmp_path):
     save_measurements(tmp_path, results, tiny_data)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["findings"] == sentences and summary["all_gain"] == 3.5 and len(summary["epochs"]) == 60
+
+
+def plain_rows(difference: int) -> pd.DataFrame:
+    return pd.DataFrame([(path, "group", seed, 9950 + seed + (path == "ours") * (difference + seed), 10_000)
+                         for path in ("ours", "plain") for seed in (0, 1, 2)],
+                        columns=["path", "norm", "seed", "val_correct", "num_val"])
+
+
+def test_difference_to_the_plain_path_has_its_interval():
+    (row,) = plain_differences(plain_rows(-1)).itertuples()
+    assert (row.plain, row.ours, row.difference, row.n) == pytest.approx((99.51, 99.51, 0.0, 3))
+    assert row.half_width == pytest.approx(4.3027 / 3**0.5, rel=1e-4)  # t of 2 degrees of freedom, differences -1, 0, 1
+    assert "+0.0 ± 2.5 (GroupNorm). By its 95 % interval no variant ends elsewhere" in plain_finding(
+        plain_differences(plain_rows(-1)))
+    assert "the difference is real for GroupNorm." in plain_finding(plain_differences(plain_rows(2)))
+
+
+@pytest.mark.parametrize("norm", VARIANTS)
+def test_plain_path_starts_where_ours_starts(norm, tiny_data, make_config):
+    ours, plain = build_model(norm, seed=4), plain_model(norm, seed=4)
+    images = torch.randn(3, 1, 28, 28)
+    assert_close(ours(images), plain(images), rtol=1e-3, atol=1e-4)
+    record = speed._fit_plain(make_config(norm, precision="bfloat16"), tiny_data)
+    assert record["config"]["recipe"]["precision"] == "float32" and len(record["history"]) == 2
 
 
 def test_measuring_a_few_batches(tiny_data):
