@@ -75,13 +75,20 @@ VARIANTS = {
     "batch": Variant("L1 + Batch Normalization", "L1 + BatchNorm", l1=True),
 }
 
+# Ways to normalise, or not to, that only the ablations train.
+CONTROLS = {
+    "none": Variant("No normalisation", "none"),
+    "layer_plain": Variant("Layer Normalization without γ and β", "LayerNorm, no γ, β"),
+    "instance": Variant("Group Normalization with G = C", "GroupNorm, G = C"),
+}
+
 _PATH = Rule("a path, not empty", lambda v: isinstance(v, str) and v.strip() != "" and "\0" not in v)
 
 RULES: dict[str, Rule] = {
     "dataset": _one_of("auto", "mnist", "digits"),
     "data_dir": _optional(_PATH, "the environment's MNIST_DATA_DIR, else 'data'"),
     "holdout": _integer(0),
-    "norm": _one_of(*VARIANTS),
+    "norm": _one_of(*VARIANTS, *CONTROLS),
     "norms": _list_of(_one_of(*VARIANTS), "one or more of " + ", ".join(map(repr, VARIANTS))),
     "num_groups": _one_of(1, 2, 4),  # the common divisors of every block's channels: 16, 32, 12, 16
     "seed": _integer(0),

@@ -26,12 +26,16 @@ def make_norm(norm: str, num_channels: int, size: int, num_groups: int = 2, copi
 
     norm: "layer" normalises each image over (C, H, W) and learns a weight and a bias for each of the C*H*W places
     (neither GroupNorm(1, C), which learns C of each, nor the channels-only LayerNorm of ConvNeXt); "group" normalises
-    each image over num_channels / num_groups channels; "batch" each channel over (N, H, W). Raises ParameterError.
+    each image over num_channels / num_groups channels; "batch" each channel over (N, H, W). For the ablations there are
+    "none", "layer_plain", which learns nothing, and "instance", a group for each channel. Raises ParameterError.
     """
     makers = {
         "layer": lambda: LayerNorm([copies * num_channels, size, size], copies),
         "group": lambda: GroupNorm(copies * num_groups, copies * num_channels),  # NOTE: the groups come first here
         "batch": lambda: nn.BatchNorm2d(copies * num_channels),
+        "none": nn.Identity,
+        "layer_plain": lambda: LayerNorm([copies * num_channels, size, size], copies, affine=False),
+        "instance": lambda: GroupNorm(copies * num_channels, copies * num_channels),
     }
     if norm not in makers:
         check("norm", norm)
@@ -49,15 +53,17 @@ class LayerNorm(nn.LayerNorm):
     is cheaper than to turn the activations to them and back. Copies lie one behind the other in the channels.
     """
 
-    def __init__(self, shape: list[int], copies: int = 1):
-        super().__init__(shape)
+    def __init__(self, shape: list[int], copies: int = 1, affine: bool = True):
+        super().__init__(shape, elementwise_affine=affine)
         self.copies = copies
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         if self.copies > 1:  # one group of channels for each copy: its mean is over (C, H, W) too
-            return torch.addcmul(self.bias, F.group_norm(x, self.copies, eps=self.eps), self.weight)
-        weight, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)  # (H, W, C)
-        return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, self.eps).permute(0, 3, 1, 2)
+            y = F.group_norm(x, self.copies, eps=self.eps)
+            return y if self.weight is None else torch.addcmul(self.bias, y, self.weight)
+        weight, bias = (None if p is None else p.permute(1, 2, 0) for p in (self.weight, self.bias))  # (H, W, C)
+        x = x.permute(0, 2, 3, 1)
+        return F.layer_norm(x, x.shape[1:], weight, bias, self.eps).permute(0, 3, 1, 2)
 
 
 class GroupNorm(nn.GroupNorm):
@@ -170,7 +176,7 @@ class Net(nn.Module):
                 Conv2d(copies * in_channels, copies * out_channels, 3, padding=padding, groups=copies, bias=False),
                 nn.ReLU(inplace=True),
                 make_norm(norm, out_channels, size, num_groups, copies),
-                Dropout(dropout / 2 if blocks else dropout, inplace=True),
+                Dropout(dropout / 2 if blocks else dropout, inplace=norm != "none"),  # ReLU's gradient needs its output
             ))
         self.layers = nn.Sequential(
             *blocks[:2],         # (N, 32, 24, 24)

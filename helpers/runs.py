@@ -10,20 +10,22 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from filelock import FileLock
 
 from helpers.config import RunConfig
 from helpers.data import Dataset
-from helpers.files import writable_folder, write_atomically
+from helpers.files import ROOT, writable_folder, write_atomically
 from helpers.together import fit_together
 from helpers.training import VERSION, DivergedError, Progress, check_batch_size, fit
 
 OnProgress = Callable[[Progress], None]
+RECORDS = ROOT / "notebooks" / "records"
 MOST_TOGETHER = 20  # seeds in one wider network: 1 GB of a GPU's memory
 
 
@@ -33,11 +35,11 @@ def run_id(config: RunConfig, fingerprint: str) -> str:
     return f"{config.norm}-seed{config.seed}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
-              workers: int | None = None) -> tuple[list[dict], list[str]]:
+def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path, workers: int | None = None,
+              published: Mapping[str, dict] = MappingProxyType({})) -> tuple[list[dict], list[str]]:
     """The records of all runs, in the order of `configs`, and one line for each run that failed.
 
-    What is in `runs_dir` already is read, not trained. Several runs on the CPU train in `workers` processes (None: two
+    What is in `runs_dir`, or among the `published` records (see `published_records`), is read, not trained. Several runs on the CPU train in `workers` processes (None: two
     for each core, so that the last runs share the cores and none stands idle), one thread each; a single one in this
     process. The bits are the same either way. On CUDA the seeds of a variant train as one wider network, in this
     process: the same but for rounding (`helpers.together`).
@@ -49,7 +51,8 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
     folder = writable_folder(runs_dir, "runs_dir")
     fingerprint = data.fingerprint
     ids = [run_id(config, fingerprint) for config in configs]
-    records = {name: read_record(folder / name) for name in ids}
+    records = {name: published.get(_question(config, fingerprint)) or read_record(folder / name)
+               for name, config in zip(ids, configs, strict=True)}
     todo = {name: config for name, config in zip(ids, configs, strict=True) if records[name] is None}
     failures = {}
     on_cpu = all(config.device == "cpu" for config in todo.values())
@@ -128,6 +131,28 @@ def read_record(place: Path) -> dict | None:
         pass
     os.replace(path, path.with_suffix(".damaged"))
     return None
+
+
+def _question(config: RunConfig, fingerprint: str) -> str:
+    """What a run asks, whatever computes the answer: all of its content but the device and its precision."""
+    recipe = replace(config.recipe, precision="float32")
+    return run_id(replace(config, device="cpu", recipe=recipe), fingerprint)
+
+
+def published_records(folder: Path = RECORDS) -> dict[str, dict]:
+    """The published runs, one line each in `folder`/*.jsonl, by what they ask: they need no training anywhere.
+
+    Those of another version of the training code are left out.
+    """
+    records = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    return {_question(RunConfig.from_dict(record["config"]), record["dataset"]["fingerprint"]): record
+            for record in records if record["version"] == VERSION}
+
+
+def publish_records(records: Sequence[dict], name: str, folder: Path = RECORDS) -> None:
+    """Writes `folder`/`name`.jsonl, one record a line, in the order of their run ids."""
+    lines = [json.dumps(record, ensure_ascii=False) for record in sorted(records, key=lambda r: r["run_id"])]
+    write_atomically(folder / f"{name}.jsonl", ("\n".join(lines) + "\n").encode())
 
 
 def environment(device: str = "cpu") -> dict[str, str]:

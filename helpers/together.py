@@ -84,7 +84,8 @@ def fit_together(configs: Sequence[RunConfig], data: Dataset, checkpoints: Seque
         for run in runs:
             if run.evaluation is None:  # every epoch was in the checkpoint
                 run.evaluation = evaluate(run.average or run.net, val_images, val_labels, EVALUATION_BATCH)
-    return [failed.get(run.config.seed) or outcome(run.net, run.history, run.evaluation, data) for run in runs]
+    return [failed.get(run.config.seed)
+            or outcome(run.average or run.net, run.config, run.history, run.evaluation, data) for run in runs]
 
 
 def _alone(config: RunConfig, data: Dataset, path: Path | None, on_progress) -> dict | DivergedError:

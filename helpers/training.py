@@ -227,7 +227,7 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
             on_progress(Progress(epoch, num_batches, num_batches, config.num_epochs, evaluation.accuracy))
         if evaluation is None:  # every epoch was in the checkpoint
             evaluation = evaluate(average or net, val_images, val_labels)
-    return outcome(net, history, evaluation, data)
+    return outcome(average or net, config, history, evaluation, data)
 
 
 def history_row(config: RunConfig, epoch: int, lr: float, means: dict[str, float], evaluation: Evaluation,
@@ -243,17 +243,40 @@ def history_row(config: RunConfig, epoch: int, lr: float, means: dict[str, float
             "val_correct": evaluation.correct, "seconds": round(time.perf_counter() - start, 3)}
 
 
-def outcome(net: nn.Module, history: list[dict], evaluation: Evaluation, data: Dataset) -> dict:
-    """A run's record: plain numbers."""
+def outcome(net: nn.Module, config: RunConfig, history: list[dict], evaluation: Evaluation, data: Dataset) -> dict:
+    """A run's record: plain numbers. `net` is the network that `evaluation` is of.
+
+    near_zero: share of the convolutions' weights below 0.001; gamma: mean |gamma| of each norm, top to bottom;
+    batch_statistics: of BatchNorm alone, the validation in train mode, with the statistics of batches as in training.
+    """
     wrong = (evaluation.predictions != data.val_labels).nonzero().squeeze(1)
-    return {
+    weights = torch.cat([weight.detach().flatten() for weight in conv_weights(net)])
+    record = {
         "num_parameters": num_parameters(net),
         "history": history,
         "wrong": [[i, int(data.val_labels[i]), int(evaluation.predictions[i]),  # index, label, prediction, and
                    round(float(evaluation.confidence[i]), 6),                   # the probabilities of the prediction
                    round(float(evaluation.true_confidence[i]), 6)]              # and of the label
                   for i in wrong.tolist()],
+        "near_zero": (weights.abs() < 1e-3).float().mean().item(),
+        "gamma": [norm.weight.detach().abs().mean().item() for norm in net.modules()
+                  if isinstance(norm, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d) and norm.weight is not None],
     }
+    if config.norm == "batch":
+        device = next(net.parameters()).device
+        inside = evaluate_on_batch_statistics(net, data.val_images.to(device), data.val_labels.to(device),
+                                        config.recipe.batch_size)
+        record["batch_statistics"] = {"val_loss": inside.loss, "val_correct": inside.correct}
+    return record
+
+
+def evaluate_on_batch_statistics(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> Evaluation:
+    """As `evaluate`, but BatchNorm takes its statistics from the batch at hand; nothing of `net` changes."""
+    net = copy.deepcopy(net)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):  # without running statistics it uses the batch's in either mode
+            module.track_running_stats, module.running_mean, module.running_var = False, None, None
+    return evaluate(net, images, labels, batch_size)
 
 
 def check_batch_size(recipe: Recipe, data: Dataset) -> None:

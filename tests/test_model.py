@@ -79,6 +79,25 @@ def test_forward_and_backward_equal_the_arithmetic(norm, num_groups):
         assert_close(mine, other, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize(("norm", "learns", "reference"), [
+    ("none", 0, lambda x: x),
+    ("layer_plain", 0, lambda x: F.layer_norm(x, x.shape[1:])),
+    ("instance", 24, lambda x: F.instance_norm(x)),
+])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_norms_of_the_ablations(norm, learns, reference, copies):
+    layer, x = make_norm(norm, 12, 6, copies=copies), torch.randn(5, copies * 12, 6, 6)
+    assert num_parameters(layer) == copies * learns
+    for one, whole in zip(x.chunk(copies, 1), layer(x).chunk(copies, 1), strict=True):
+        assert_close(whole, reference(one), rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_without_a_norm_can_train():
+    net = build_model("none", dropout=0.1, seed=0).train()
+    net(torch.randn(4, 1, 28, 28)).sum().backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
 def test_variants_start_from_the_same_convolutions():
     nets = [build_model(norm, seed=5) for norm in NAMES]
     convs = [[m.weight for m in net.modules() if isinstance(m, nn.Conv2d)] for net in nets]
@@ -204,7 +223,7 @@ def test_batchnorm_alone_mixes_the_images_of_a_batch():
 
 
 @pytest.mark.parametrize(("norm", "num_groups", "says"), [
-    ("instance", 2, "'layer', 'group', 'batch'"), ("group", 3, "1, 2, 4"), ("group", 0, "1, 2, 4")])
+    ("spectral", 2, "'layer', 'group', 'batch'"), ("group", 3, "1, 2, 4"), ("group", 0, "1, 2, 4")])
 def test_bad_norm_or_groups(norm, num_groups, says):
     with pytest.raises(ParameterError, match=says):
         build_model(norm, num_groups)

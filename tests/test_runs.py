@@ -141,3 +141,20 @@ def test_environment_names_no_path_or_host():
     text = json.dumps(environment())
     assert socket.gethostname() not in text and "/" not in text.replace("GB/s", "")
     assert environment()["torch"][0].isdigit() and getpass.getuser() != environment()["processor"]
+
+
+def test_published_records_answer_the_same_question_on_any_device(tiny_data, make_config, tmp_path, fits):
+    configs = [make_config(norm, seed) for norm in ("layer", "batch") for seed in (0, 1)]
+    records, _ = train_all(configs[:3], tiny_data, tmp_path / "runs", workers=1)
+    runs.publish_records(records, "some", tmp_path)
+    assert len((tmp_path / "some.jsonl").read_text().splitlines()) == 3
+    published = runs.published_records(tmp_path)
+    asked = [replace(config, recipe=replace(config.recipe, precision="bfloat16")) for config in configs]
+    answers, _ = train_all(asked, tiny_data, tmp_path / "elsewhere", workers=1, published=published)
+    assert answers[:3] == records and fits == [*configs[:3], asked[3]], "what was not published is trained"
+    other_question = replace(configs[0], recipe=replace(configs[0].recipe, lr=0.3))
+    train_all([other_question], tiny_data, tmp_path / "elsewhere", published=published)
+    assert fits[-1] == other_question
+    stale = [{**record, "version": 0} for record in records]
+    runs.publish_records(stale, "some", tmp_path)
+    assert runs.published_records(tmp_path) == {}

@@ -1,5 +1,6 @@
 """A run is the same to the bit however it came about, and its metrics mean what their names say."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
+from helpers import training
 from helpers.config import RECIPES, VARIANTS, ParameterError, Recipe, Study
 from helpers.data import normalize
 from helpers.model import build_model
@@ -120,8 +122,6 @@ def test_evaluation_is_the_mean_over_images_whatever_the_batches(tiny_data):
 
 
 def copy_in_eval_mode(net):
-    import copy
-
     return copy.deepcopy(net).eval()
 
 
@@ -142,6 +142,28 @@ def test_wrong_images_are_those_of_the_last_epoch(tiny_data, make_config):
     for index, label, prediction, confidence, true_confidence in record["wrong"]:
         assert label == tiny_data.val_labels[index] != prediction
         assert 1 >= confidence >= true_confidence >= 0
+
+
+def test_record_tells_of_the_weights_and_of_batch_statistics(tiny_data, make_config, monkeypatch):
+    nets = []
+    real = training.outcome
+    monkeypatch.setattr(training, "outcome", lambda net, *rest: (nets.append(net), real(net, *rest))[1])
+    config = make_config("batch", batch_size=10)
+    record = fit(config, tiny_data)
+    (net,) = nets
+    weights = torch.cat([w.detach().flatten() for w in conv_weights(net)])
+    assert record["near_zero"] == pytest.approx(sum(abs(w) < 1e-3 for w in weights.tolist()) / len(weights))
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert record["gamma"] == pytest.approx([m.weight.abs().mean().item() for m in norms]) and len(norms) == 6
+    losses = []  # 30 images, 10 at a time, in train mode: each batch is normalised by its own mean and variance
+    for start in (0, 10, 20):
+        logits = copy.deepcopy(net).train()(normalize(tiny_data.val_images[start:start + 10]))
+        losses.append(F.cross_entropy(logits, tiny_data.val_labels[start:start + 10]).item())
+    assert record["batch_statistics"]["val_loss"] == pytest.approx(sum(losses) / 3, rel=1e-4)
+    assert record["batch_statistics"]["val_loss"] != record["history"][-1]["val_loss"]
+    assert all(m.running_mean is not None for m in norms), "the network is as it was"
+    assert "batch_statistics" not in fit(make_config("layer"), tiny_data)
+    assert fit(make_config("none", lr=0.01), tiny_data)["gamma"] == []
 
 
 def test_epoch_means_weigh_every_image_the_same(tiny_data, make_config):
