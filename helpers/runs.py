@@ -39,10 +39,10 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
               published: Mapping[str, dict] = MappingProxyType({})) -> tuple[list[dict], list[str]]:
     """The records of all runs, in the order of `configs`, and one line for each run that failed.
 
-    What is in `runs_dir`, or among the `published` records (see `published_records`), is read, not trained. Several runs on the CPU train in `workers` processes (None: two
-    for each core, so that the last runs share the cores and none stands idle), one thread each; a single one in this
-    process. The bits are the same either way. On CUDA the seeds of a variant train as one wider network, in this
-    process: the same but for rounding (`helpers.together`).
+    What is in `runs_dir`, or among the `published` records (see `published_records`), is read, not trained. Several
+    runs on the CPU train in `workers` processes (None: two for each core, so that the last runs share the cores and
+    none stands idle), one thread each; a single one in this process. The bits are the same either way. On CUDA the
+    seeds of a variant train as one wider network, in this process: the same but for rounding (`helpers.together`).
     A relative `runs_dir` starts at the project's folder. Raises ParameterError, before any training, and DivergedError
     when not one run finishes.
     """

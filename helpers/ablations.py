@@ -1,0 +1,275 @@
+"""The questions of the ablations: which runs answer each, and what their records say.
+
+Every function `*_runs` gives the runs of one question, `*_table` one row for each of its records or cells, `*_finding`
+the sentence under its figure, computed from that table.
+"""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from helpers.config import CONTROLS, VARIANTS, Recipe, RunConfig
+from helpers.data import Dataset, normalize
+from helpers.intervals import LEVEL, half_width
+from helpers.model import BLOCKS, Conv2d, build_model
+from helpers.training import deterministic, make_optimizer, one_thread, train_one_epoch
+
+LAMBDAS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
+GROUPS = (1, 2, 4)
+BATCH_SIZES = (2, 4, 8, 16, 64, 256)
+NAMES = {norm: variant.short.removeprefix("L1 + ") for norm, variant in {**VARIANTS, **CONTROLS}.items()}
+
+
+def run_config(norm: str, seed: int, num_epochs: int, recipe: Recipe, device: str = "cpu",
+               num_groups: int | None = None) -> RunConfig:
+    """One run of an ablation; GroupNorm has two groups unless told otherwise."""
+    return RunConfig(norm, seed, num_epochs, recipe, (num_groups or 2) if norm == "group" else None, device)
+
+
+def few_images(data: Dataset, num_images: int) -> Dataset:
+    """The first `num_images` training images, and all validation images."""
+    if num_images >= len(data.train_labels):
+        return data
+    return replace(data, train_images=data.train_images[:num_images], train_labels=data.train_labels[:num_images])
+
+
+def _frame(records: Sequence[Mapping], **columns) -> pd.DataFrame:
+    """One row a record: norm, seed, the last epoch's accuracy in percent and loss, and `columns` made from it."""
+    return pd.DataFrame([{
+        "norm": record["config"]["norm"], "seed": record["config"]["seed"],
+        "val_accuracy": record["history"][-1]["val_accuracy"], "val_loss": record["history"][-1]["val_loss"],
+        **{name: make(record) for name, make in columns.items()}} for record in records])
+
+
+def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean accuracy over the seeds, the half width of its t-interval, and n, for each cell of `by`."""
+    cells = table.groupby(by, sort=False).val_accuracy
+    return cells.agg(val_accuracy="mean", half_width=lambda v: half_width(list(v)), n="count").reset_index()
+
+
+# --- 1. the normalisation, or the penalty? ----------------------------------------------------------------------------
+
+
+def penalty_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+    """Each normalisation, and none, with each strength of the penalty, on all parameters and on weights alone."""
+    configs = []
+    for norm in (*VARIANTS, "none"):
+        for strength in LAMBDAS:
+            for target in ("weights", "all") if strength else ("weights",):
+                own = replace(recipe, l1_lambda=strength, l1_target=target)
+                configs += [run_config(norm, seed, num_epochs, own, device) for seed in seeds]
+    return configs
+
+
+def penalty_table(records: Sequence[Mapping]) -> pd.DataFrame:
+    """norm, seed, val_accuracy, val_loss, l1_lambda, l1_target, near_zero (share of weights), gamma (mean |γ|)."""
+    return _frame(records, l1_lambda=lambda r: r["config"]["recipe"]["l1_lambda"],
+                  l1_target=lambda r: r["config"]["recipe"]["l1_target"], near_zero=lambda r: r["near_zero"],
+                  gamma=lambda r: float(np.mean(r["gamma"])) if r["gamma"] else math.nan)
+
+
+def penalty_finding(table: pd.DataFrame) -> str:
+    """How far the penalty moves accuracy, beside how far the normalisation does."""
+    cells = _means(table, ["norm", "l1_lambda", "l1_target"]).set_index(["norm", "l1_lambda", "l1_target"]).val_accuracy
+    normalised = [norm for norm in VARIANTS if norm in cells.index.get_level_values("norm")]
+    free = {norm: cells[norm, 0.0, "weights"] for norm in normalised}
+    strongest = {norm: cells.get((norm, max(LAMBDAS), "all"), math.nan) for norm in normalised}
+    spread = max(free.values()) - min(free.values())
+    falls = {norm: free[norm] - strongest[norm] for norm in normalised}
+    words = ", ".join(f"{NAMES[norm]} {free[norm]:.2f} % to {strongest[norm]:.2f} %" for norm in normalised)
+    sentence = (f"Without a penalty the normalisations lie within {spread:.2f} points of each other. "
+                f"λ = {max(LAMBDAS):g} on all parameters takes {words}")
+    verdict = ("the penalty, not the normalisation, makes the difference" if min(falls.values()) > 2 * spread
+               else "the two effects are not told apart")
+    return f"{sentence}: {verdict}."
+
+
+# --- 2. LayerNorm's parameters ----------------------------------------------------------------------------------------
+
+
+def affine_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+    """LayerNorm over (C, H, W), the same without γ and β, and GroupNorm(1, C): the same means, 2C parameters."""
+    own = replace(recipe, l1_lambda=0.0, l1_target="weights")
+    return [run_config(norm, seed, num_epochs, own, device, groups)
+            for norm, groups in (("layer", None), ("layer_plain", None), ("group", 1)) for seed in seeds]
+
+
+def affine_table(records: Sequence[Mapping]) -> pd.DataFrame:
+    """norm, seed, val_accuracy, val_loss, parameters."""
+    return _frame(records, parameters=lambda r: r["num_parameters"])
+
+
+def affine_finding(table: pd.DataFrame) -> str:
+    """Whether a γ and a β for each place buys anything beside one for each channel."""
+    by_norm = {norm: part.set_index("seed").val_accuracy for norm, part in table.groupby("norm")}
+    difference = (by_norm["layer"] - by_norm["group"]).dropna()
+    extra = table[table.norm == "layer"].parameters.iloc[0] - table[table.norm == "group"].parameters.iloc[0]
+    return (f"LayerNorm's {extra:,} further parameters beside GroupNorm(1, C) move its accuracy by "
+            f"{_interval(difference)}. Without any γ and β it is at {by_norm['layer_plain'].mean():.2f} %.")
+
+
+# --- 3. how many groups -----------------------------------------------------------------------------------------------
+
+
+def group_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+    """1, 2 and 4 groups, and as many as channels."""
+    own = replace(recipe, l1_lambda=0.0, l1_target="weights")
+    return [run_config(norm, seed, num_epochs, own, device, groups)
+            for norm, groups in (*(("group", groups) for groups in GROUPS), ("instance", None)) for seed in seeds]
+
+
+def group_table(records: Sequence[Mapping]) -> pd.DataFrame:
+    """norm, seed, val_accuracy, val_loss, groups ("1", "2", "4" or "C")."""
+    return _frame(records, groups=lambda r: str(r["config"]["num_groups"] or "C"))
+
+
+def group_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
+    """How much the number of groups matters until each channel is its own."""
+    cells = _means(table, ["groups"]).set_index("groups").val_accuracy
+    some = cells.drop("C", errors="ignore")
+    sentence = (f"Between {some.index[0]} and {some.index[-1]} groups accuracy moves by "
+                f"{some.max() - some.min():.2f} points.")
+    if "C" not in cells:
+        return sentence
+    share = 100 * torch.bincount(labels).max().item() / len(labels)
+    blind = abs(cells["C"] - share) < 2
+    return (f"{sentence} With G = C it falls to {cells['C']:.2f} %"
+            + (f", the share of the most frequent digit ({share:.2f} %): the network does not see the image."
+               if blind else f"; always naming the most frequent digit would give {share:.2f} %."))
+
+
+# --- 4. how small may a batch be --------------------------------------------------------------------------------------
+
+
+def batch_size_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+    """Each normalisation with each batch size; the learning rate grows with the batch (Goyal et al. 2017), so that
+    equal numbers of images take equally long steps in all. No penalty: it counts updates, not images."""
+    free = replace(recipe, l1_lambda=0.0, l1_target="weights")
+    return [run_config(norm, seed, num_epochs, replace(free, batch_size=size, lr=free.lr * size / free.batch_size,
+                       ema_decay=free.ema_decay ** (size / free.batch_size)), device)
+            for norm in VARIANTS for size in BATCH_SIZES for seed in seeds]
+
+
+def batch_size_table(records: Sequence[Mapping]) -> pd.DataFrame:
+    """norm, seed, val_accuracy, val_loss, batch_size, train_mode (accuracy with the batch's statistics, BatchNorm)."""
+    def train_mode(record: Mapping) -> float:
+        if "batch_statistics" not in record:
+            return math.nan
+        return 100 * record["batch_statistics"]["val_correct"] / record["dataset"]["num_val"]
+
+    return _frame(records, batch_size=lambda r: r["config"]["recipe"]["batch_size"], train_mode=train_mode)
+
+
+def batch_size_finding(table: pd.DataFrame) -> str:
+    """Who suffers from small batches."""
+    cells = _means(table, ["norm", "batch_size"]).set_index(["norm", "batch_size"]).val_accuracy
+    parts = []
+    for norm in dict.fromkeys(table.norm):
+        mine = cells[norm]
+        parts.append(f"{NAMES[norm]} {mine[mine.index.min()]:.2f} % with {mine.index.min()} images a batch, "
+                     f"{mine.max():.2f} % at its best ({mine.idxmax()})")
+    sentence = "; ".join(parts) + "."
+    inside = table[table.train_mode.notna()].groupby("batch_size")[["val_accuracy", "train_mode"]].mean()
+    if len(inside):
+        small = inside.index.min()
+        sentence += (f" BatchNorm validated on the statistics of its own batches of {small} is at "
+                     f"{inside.train_mode[small]:.2f} % instead of {inside.val_accuracy[small]:.2f} %.")
+    return sentence
+
+
+# --- 5. what happens inside -------------------------------------------------------------------------------------------
+
+
+def inside(norm: str, data: Dataset, recipe: Recipe, num_epochs: int = 2, seed: int = 0) -> pd.DataFrame:
+    """Trains a network and looks into it every 100 updates: one row for each time and block.
+
+    mean, std: of what the block's convolution gives for 250 validation images, before ReLU and norm; gradient: norm of
+    the loss's gradient for the convolution's weights, of the batch at hand.
+    """
+    config = run_config(norm, seed, num_epochs, replace(recipe, l1_lambda=0.0, l1_target="weights"))
+    images, rows = normalize(data.val_images[:250]), []
+    num_batches = math.ceil(len(data.train_images) / recipe.batch_size)
+    with one_thread(), deterministic("cpu"):
+        net = build_model(norm, 2, recipe.dropout, seed)
+        convs = [m for m in net.modules() if isinstance(m, Conv2d) and m.kernel_size == (3, 3)]
+        optimizer = make_optimizer(net, config.recipe)
+
+        def look(update: int) -> None:
+            seen = []
+            gradients = [math.nan if c.weight.grad is None else c.weight.grad.norm().item() for c in convs]
+            watched = copy.deepcopy(net).eval()
+            for module in watched.modules():
+                if isinstance(module, Conv2d) and module.kernel_size == (3, 3):
+                    module.register_forward_hook(lambda _, __, y: seen.append((y.mean().item(), y.std().item())))
+            with torch.no_grad():
+                watched(images)
+            rows.extend((norm, update, block, *seen[block - 1], gradients[block - 1])
+                        for block in range(1, len(BLOCKS) + 1))
+
+        look(0)
+        for epoch in range(1, num_epochs + 1):
+            train_one_epoch(net, optimizer, data.train_images, data.train_labels, config, epoch, None,
+                            lambda batch, epoch=epoch: look((epoch - 1) * num_batches + batch)
+                            if batch % 100 == 0 else None)
+    return pd.DataFrame(rows, columns=["norm", "update", "block", "mean", "std", "gradient"])
+
+
+def inside_finding(table: pd.DataFrame) -> str:
+    """How far the gradients of the first and the last block lie apart, with and without a norm."""
+    later = table[table["update"] > 0].pivot_table(index=["norm", "update"], columns="block", values="gradient")
+    ratio = (later[1] / later[len(BLOCKS)]).groupby("norm", sort=False).median()
+    return ("Gradient norm of the first block's weights beside the last one's, median over the updates: "
+            + ", ".join(f"{NAMES[norm]} {value:.2f}" for norm, value in ratio.items()) + ".")
+
+
+# --- 6. how much does luck weigh --------------------------------------------------------------------------------------
+
+
+def luck_table(records: Sequence[Mapping]) -> pd.DataFrame:
+    """For each pair of variants: the mean difference over common seeds in images, its standard deviation over seeds,
+    n, and how many seeds would tell a difference of this size from zero (paired t-test, level 0.05, power 0.8)."""
+    correct = {norm: {record["config"]["seed"]: record["history"][-1]["val_correct"] for record in records
+                      if record["config"]["norm"] == norm} for norm in VARIANTS}
+    rows, norms = [], [norm for norm in VARIANTS if correct[norm]]
+    for place, a in enumerate(norms):
+        for b in norms[place + 1:]:
+            difference = np.array([correct[a][seed] - correct[b][seed] for seed in correct[a] if seed in correct[b]])
+            std = difference.std(ddof=1) if len(difference) > 1 else math.nan
+            rows.append((a, b, difference.mean(), std, len(difference), seeds_needed(difference.mean(), std)))
+    return pd.DataFrame(rows, columns=["a", "b", "difference", "std", "n", "seeds_needed"])
+
+
+def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 10_000) -> float:
+    """The smallest number of seeds at which a paired t-test finds `difference` with that power; inf above `most`.
+
+    From the noncentral t distribution (Cohen 1988, chapter 2).
+    """
+    if not std > 0:
+        return math.nan
+    for n in range(2, most + 1):
+        critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
+        shift = abs(difference) / std * n**0.5
+        if stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift) >= power:
+            return n
+    return math.inf
+
+
+def luck_finding(table: pd.DataFrame) -> str:
+    """How many seeds it would take to tell the variants apart."""
+    parts = [f"{NAMES[row.a]} and {NAMES[row.b]}: {abs(row.difference):.1f} images apart, spread over seeds "
+             f"{row.std:.1f}, " + ("more than 10,000 seeds" if math.isinf(row.seeds_needed)
+                                   else f"{row.seeds_needed:.0f} seeds") for row in table.itertuples()]
+    return ("To tell a difference of the size seen from none, four times in five, takes: " + "; ".join(parts) + ".")
+
+
+def _interval(differences: pd.Series) -> str:
+    """Mean difference in points with the half width of its t-interval."""
+    if len(differences) < 2:
+        return f"{differences.mean():+.2f} points (one seed)"
+    return f"{differences.mean():+.2f} ± {half_width(list(differences)):.2f} points ({len(differences)} seeds)"

@@ -1,0 +1,149 @@
+"""Each question's runs vary what it asks about and nothing else, and its sentence says what its records say."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import ablations
+from helpers.ablations import (
+    affine_finding,
+    affine_runs,
+    affine_table,
+    batch_size_finding,
+    batch_size_runs,
+    batch_size_table,
+    few_images,
+    group_finding,
+    group_runs,
+    group_table,
+    inside,
+    inside_finding,
+    luck_finding,
+    luck_table,
+    penalty_finding,
+    penalty_runs,
+    penalty_table,
+    seeds_needed,
+)
+from helpers.config import RECIPES
+from helpers.runs import train_all
+
+
+def record(config, accuracy: float, **own) -> dict:
+    """A made-up record of a run that ended at `accuracy` percent of 10,000 images."""
+    row = {"val_accuracy": accuracy, "val_loss": 0.1, "val_correct": round(100 * accuracy)}
+    return {"config": config.to_dict(), "history": [row], "near_zero": 0.25, "gamma": [1.0, 3.0],
+            "num_parameters": 75_080 if config.norm == "layer" else 10_832, "dataset": {"num_val": 10_000}, **own}
+
+
+def test_penalty_question():
+    configs = penalty_runs(RECIPES["tuned"], (0, 1), 5)
+    assert len(configs) == len(set(configs)) == 4 * (1 + 4 * 2) * 2
+    assert {replace(c.recipe, l1_lambda=0.0, l1_target="weights") for c in configs} == {
+        replace(RECIPES["tuned"], l1_lambda=0.0, precision="float32")}, "nothing else differs"
+
+    def accuracy(config, fall):
+        return 99.5 + (0.02 if config.norm == "layer" else 0) - fall * (config.recipe.l1_target == "all") * (
+            config.recipe.l1_lambda == 0.01)
+
+    table = penalty_table([record(config, accuracy(config, 3)) for config in configs])
+    assert set(table.near_zero) == {0.25} and set(table.gamma) == {2.0}
+    sentence = penalty_finding(table)
+    assert "within 0.02 points" in sentence and "LayerNorm 99.52 % to 96.52 %" in sentence
+    assert sentence.endswith("the penalty, not the normalisation, makes the difference.")
+    assert penalty_finding(penalty_table([record(config, accuracy(config, 0.03)) for config in configs])).endswith(
+        "not told apart.")
+
+
+def test_affine_question():
+    configs = affine_runs(RECIPES["tuned"], (0, 1, 2), 5)
+    assert [(c.norm, c.num_groups) for c in configs[::3]] == [("layer", None), ("layer_plain", None), ("group", 1)]
+    gain = {"layer": (0.1, 0.2, 0.3), "layer_plain": (0, 0, 0), "group": (0, 0, 0)}
+    sentence = affine_finding(affine_table([record(c, 99 + gain[c.norm][c.seed]) for c in configs]))
+    assert "LayerNorm's 64,248 further parameters" in sentence
+    assert "by +0.20 ± 0.25 points (3 seeds)" in sentence  # 4.303 * 0.1 / sqrt(3)
+    assert sentence.endswith("it is at 99.00 %.")
+
+
+def test_group_question():
+    configs = group_runs(RECIPES["tuned"], (0,), 5)
+    accuracies = dict(zip(configs, (99.4, 99.5, 99.3, 11.35), strict=True))
+    table = group_table([record(c, a) for c, a in accuracies.items()])
+    assert list(table.groups) == ["1", "2", "4", "C"]
+    others = torch.arange(8865) % 9  # every digit but 1, equally often
+    labels = torch.cat([torch.full((1135,), 1), others + (others >= 1)])
+    sentence = group_finding(table, labels)
+    assert "Between 1 and 4 groups accuracy moves by 0.20 points." in sentence
+    assert "falls to 11.35 %, the share of the most frequent digit (11.35 %)" in sentence
+    seeing = group_finding(group_table([record(c, 99.0) for c in configs]), labels)
+    assert "always naming the most frequent digit would give 11.35 %" in seeing
+
+
+def test_one_group_a_channel_sees_nothing(tiny_data, make_config):
+    """Each pooled value of the last block is then its β: the mean of a normalised channel is 0 whatever the image."""
+    from helpers.data import normalize
+    from helpers.model import build_model
+
+    net = build_model("instance", seed=0).double()
+    logits = net(normalize(tiny_data.val_images).double())
+    assert (logits - logits[0]).abs().max() < 1e-9
+    assert (build_model("group", 4, seed=0).double()(normalize(tiny_data.val_images).double())).std(0).min() > 0.01
+
+
+def test_batch_size_question():
+    configs = batch_size_runs(RECIPES["tuned"], (0,), 4)
+    assert len(configs) == 18
+    for config in configs:
+        assert config.recipe.lr / config.recipe.batch_size == pytest.approx(0.2 / 64)
+        assert config.recipe.ema_decay ** (64 / config.recipe.batch_size) == pytest.approx(0.999)
+    records = [record(c, 90.0 if (c.norm, c.recipe.batch_size) == ("batch", 2) else 99.0,
+                      **({"batch_statistics": {"val_correct": 9500}} if c.norm == "batch" else {})) for c in configs]
+    table = batch_size_table(records)
+    assert table.train_mode.notna().sum() == 6
+    sentence = batch_size_finding(table)
+    assert "BatchNorm 90.00 % with 2 images a batch, 99.00 % at its best (4)" in sentence
+    assert sentence.endswith("its own batches of 2 is at 95.00 % instead of 90.00 %.")
+
+
+def test_inside(tiny_data, make_config, monkeypatch):
+    recipe = make_config(batch_size=1).recipe
+    table = inside("none", replace(tiny_data, train_images=tiny_data.train_images.repeat(2, 1, 1),
+                                   train_labels=tiny_data.train_labels.repeat(2)), recipe, 1)
+    assert list(table["update"].unique()) == [0, 100] and list(table.block.unique()) == [1, 2, 3, 4, 5, 6]
+    assert table[table["update"] == 0].gradient.isna().all() and (table[table["update"] == 100].gradient > 0).all()
+    from helpers.data import normalize
+    from helpers.model import build_model
+
+    first = build_model("none", seed=0).layers[0][0](normalize(tiny_data.val_images))
+    assert table.iloc[0][["mean", "std"]].tolist() == pytest.approx([first.mean().item(), first.std().item()], rel=1e-4)
+    assert "none" in inside_finding(table)
+
+
+def test_luck_needs_so_many_seeds(make_config):
+    assert seeds_needed(1.0, 1.0) == 10  # Cohen 1988, table 2.4.1: d = 1.0, two-sided 0.05, power 0.80, one sample
+    assert seeds_needed(0.5, 1.0) == 34
+    assert math.isinf(seeds_needed(0.0, 1.0)) and math.isnan(seeds_needed(1.0, 0.0))
+    records = [record(make_config(norm, seed), 99.5 + (norm == "layer") * (0.04 + 0.01 * seed))
+               for norm in ("layer", "group") for seed in (0, 1, 2)]
+    (row,) = luck_table(records).itertuples()
+    assert (row.a, row.b, row.difference, row.std, row.n) == ("layer", "group", 5.0, 1.0, 3)
+    assert f"5.0 images apart, spread over seeds 1.0, {row.seeds_needed:.0f} seeds" in luck_finding(luck_table(records))
+
+
+def test_fewer_images(tiny_data):
+    fewer = few_images(tiny_data, 20)
+    assert len(fewer.train_labels) == 20 and len(fewer.val_labels) == 30
+    assert fewer.fingerprint != tiny_data.fingerprint and few_images(tiny_data, 10**6) is tiny_data
+
+
+def test_a_small_grid_trains(tiny_data, make_config, tmp_path):
+    """Real runs of one question, with a strong penalty: more weights are near zero, and the sentence can be made."""
+    recipe = make_config(batch_size=35).recipe
+    configs = [c for c in penalty_runs(recipe, (0,), 2) if c.norm == "batch"]
+    records, failures = train_all(configs, tiny_data, tmp_path)
+    table = penalty_table(records)
+    assert not failures and len(table) == 9 and np.isfinite(table.gamma).all()
+    assert ablations.penalty_finding(table)
