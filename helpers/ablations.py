@@ -47,6 +47,15 @@ def _frame(records: Sequence[Mapping], **columns) -> pd.DataFrame:
         **{name: make(record) for name, make in columns.items()}} for record in records])
 
 
+TOO_FEW = "Too few of these runs are there to answer."
+
+
+def gaps(records: Sequence[Mapping], configs: Sequence[RunConfig]) -> str:
+    """A sentence that says how many runs are missing, to stand before a finding; empty when all are there."""
+    missing = len(configs) - len(records)
+    return f"**{missing} of {len(configs)} runs are missing here.** " if missing else ""
+
+
 def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Mean accuracy over the seeds, the half width of its t-interval, and n, for each cell of `by`."""
     cells = table.groupby(by, sort=False).val_accuracy
@@ -77,9 +86,12 @@ def penalty_table(records: Sequence[Mapping]) -> pd.DataFrame:
 def penalty_finding(table: pd.DataFrame) -> str:
     """How far the penalty moves accuracy, beside how far the normalisation does."""
     cells = _means(table, ["norm", "l1_lambda", "l1_target"]).set_index(["norm", "l1_lambda", "l1_target"]).val_accuracy
-    normalised = [norm for norm in VARIANTS if norm in cells.index.get_level_values("norm")]
+    normalised = [norm for norm in VARIANTS
+                  if (norm, 0.0, "weights") in cells.index and (norm, max(LAMBDAS), "all") in cells.index]
+    if len(normalised) < 2:
+        return TOO_FEW
     free = {norm: cells[norm, 0.0, "weights"] for norm in normalised}
-    strongest = {norm: cells.get((norm, max(LAMBDAS), "all"), math.nan) for norm in normalised}
+    strongest = {norm: cells[norm, max(LAMBDAS), "all"] for norm in normalised}
     spread = max(free.values()) - min(free.values())
     falls = {norm: free[norm] - strongest[norm] for norm in normalised}
     words = ", ".join(f"{NAMES[norm]} {free[norm]:.2f} % to {strongest[norm]:.2f} %" for norm in normalised)
@@ -108,6 +120,8 @@ def affine_table(records: Sequence[Mapping]) -> pd.DataFrame:
 def affine_finding(table: pd.DataFrame) -> str:
     """Whether a γ and a β for each place buys anything beside one for each channel."""
     by_norm = {norm: part.set_index("seed").val_accuracy for norm, part in table.groupby("norm")}
+    if not {"layer", "layer_plain", "group"} <= set(by_norm):
+        return TOO_FEW
     difference = (by_norm["layer"] - by_norm["group"]).dropna()
     extra = table[table.norm == "layer"].parameters.iloc[0] - table[table.norm == "group"].parameters.iloc[0]
     return (f"LayerNorm's {extra:,} further parameters beside GroupNorm(1, C) move its accuracy by "
@@ -133,6 +147,8 @@ def group_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
     """How much the number of groups matters until each channel is its own."""
     cells = _means(table, ["groups"]).set_index("groups").val_accuracy
     some = cells.drop("C", errors="ignore")
+    if len(some) < 2:
+        return TOO_FEW
     sentence = (f"Between {some.index[0]} and {some.index[-1]} groups accuracy moves by "
                 f"{some.max() - some.min():.2f} points.")
     if "C" not in cells:

@@ -133,6 +133,18 @@ def test_luck_needs_so_many_seeds(make_config):
     assert f"5.0 images apart, spread over seeds 1.0, {row.seeds_needed:.0f} seeds" in luck_finding(luck_table(records))
 
 
+def test_gaps_are_told_and_stop_no_sentence():
+    questions = [(penalty_runs, penalty_table, penalty_finding), (affine_runs, affine_table, affine_finding),
+                 (batch_size_runs, batch_size_table, batch_size_finding),
+                 (group_runs, group_table, lambda table: group_finding(table, torch.zeros(10, dtype=torch.int64)))]
+    for runs_of, table_of, finding in questions:
+        configs = runs_of(RECIPES["tuned"], (0, 1), 5)
+        assert ablations.gaps(configs, configs) == ""
+        for kept in (configs[:1], configs[:3], configs[::2]):
+            assert f"{len(configs) - len(kept)} of {len(configs)} runs are missing" in ablations.gaps(kept, configs)
+            assert finding(table_of([record(config, 99.0) for config in kept])).endswith(".")
+
+
 def test_fewer_images(tiny_data):
     fewer = few_images(tiny_data, 20)
     assert len(fewer.train_labels) == 20 and len(fewer.val_labels) == 30

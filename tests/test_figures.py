@@ -12,11 +12,11 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from helpers import figures
+from helpers import drawing, figures
 from helpers.config import RECIPES, VARIANTS, ParameterError
 from helpers.data import Dataset
+from helpers.drawing import LOOKS, render, save_figure, show_figure, spread
 from helpers.figures import (
-    LOOKS,
     plot_augmentation,
     plot_confusion,
     plot_misclassified,
@@ -25,10 +25,6 @@ from helpers.figures import (
     plot_samples,
     plot_validation_accuracy,
     plot_validation_loss,
-    render,
-    save_figure,
-    show_figure,
-    spread,
 )
 
 NORMS = tuple(VARIANTS)
@@ -162,7 +158,7 @@ def test_variants_differ_in_colour_marker_and_line():
     for one, other in itertools.combinations(used, 2):
         assert np.linalg.norm(np.subtract(to_rgb(one.colour), to_rgb(other.colour))) > 0.25
     assert all(contrast(look.colour) >= 3 for look in used)  # WCAG: graphics
-    assert contrast(figures.INK) >= 7 and contrast(figures.MUTED) >= 4.5  # text
+    assert contrast(drawing.INK) >= 7 and contrast(drawing.MUTED) >= 4.5  # text
 
 
 def contrast(colour):

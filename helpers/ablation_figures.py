@@ -1,0 +1,244 @@
+"""The figures of the ablations: one a question, from the tables of `helpers.ablations`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+from helpers.ablations import LAMBDAS, NAMES
+from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, style
+from helpers.intervals import half_width
+
+TICKS = (10, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)  # percent, on the stretched axis
+
+
+@style()
+def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
+    """Accuracy by λ for both targets, and what the penalty does to the weights: columns of `penalty_table`."""
+    figure = _figure_of(6.6, "Is it the normalisation, or the penalty?",
+                        f"{dataset_title}, last epoch, mean over {_seeds(table)}. λ = 0 stands at the left. "
+                        "The accuracy axis is stretched towards 100 %.")
+    panels = {"weights": (0.09, 0.57), "all": (0.47, 0.57)}
+    low, high = _limits(table.val_accuracy)
+    sentences = []
+    for target, (left, bottom) in panels.items():
+        ax = figure.add_axes((left, bottom, 0.29, 0.27))
+        part = table[(table.l1_target == target) | (table.l1_lambda == 0)]
+        lines = {norm: part[part.norm == norm].groupby("l1_lambda").val_accuracy.mean() for norm in _norms(table)}
+        _stretched(ax, low, high)
+        _lambda_axis(ax)
+        _lines(ax, {norm: (_places(line.index), line) for norm, line in lines.items()})
+        where = {"weights": "convolution weights", "all": "all parameters"}[target]
+        ax.set_title(f"penalty on {where}", size=10.5, loc="left")
+        ax.set_ylabel("accuracy (%)" if target == "weights" else "")
+        if target == "all":
+            label_ends(ax, {norm: (len(LAMBDAS) - 1, line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f} %")
+                            for norm, line in lines.items() if len(line)})
+        for norm, line in lines.items():
+            sentences.append(f"{NAMES[norm]}, penalty on {where}: " + ", ".join(
+                f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in line.items()))
+    for column, name, left in (("near_zero", "weights below 0.001 (%)", 0.09), ("gamma", "mean |γ|", 0.47)):
+        ax = figure.add_axes((left, 0.09, 0.29, 0.29))
+        part = table[(table.l1_target == "all") | (table.l1_lambda == 0)].dropna(subset=[column])
+        scale = 100 if column == "near_zero" else 1
+        values = {norm: scale * part[part.norm == norm].groupby("l1_lambda")[column].mean() for norm in _norms(part)}
+        _lambda_axis(ax)
+        _lines(ax, {norm: (_places(line.index), line) for norm, line in values.items()})
+        ax.set_ylim(bottom=0)
+        ax.set_title(name, size=10.5, loc="left")
+        ax.set_xlabel("λ, on all parameters")
+        if column == "gamma":
+            label_ends(ax, {norm: (len(LAMBDAS) - 1, line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f}")
+                            for norm, line in values.items() if len(line)})
+    return described(figure, "svg", f"Four line graphs by λ on {dataset_title}. " + "; ".join(sentences) + ".")
+
+
+@style()
+def plot_affine(table: pd.DataFrame, dataset_title: str) -> Figure:
+    """LayerNorm with and without γ and β, and GroupNorm(1, C): columns of `affine_table`."""
+    names = {"layer": "LayerNorm\nγ, β of (C, H, W)", "layer_plain": "LayerNorm\nno γ, no β",
+             "group": "GroupNorm(1, C)\nγ, β of C"}
+    rows = {f"{name}\n{part.parameters.iloc[0]:,} parameters": part.val_accuracy for norm, name in names.items()
+            if len(part := table[table.norm == norm])}
+    return _dots(rows, "What do LayerNorm's extra parameters buy?", dataset_title, _seeds(table), 0.95)
+
+
+@style()
+def plot_groups(table: pd.DataFrame, dataset_title: str) -> Figure:
+    """Accuracy by the number of groups: columns of `group_table`."""
+    rows = {f"G = {groups}": table[table.groups == groups].val_accuracy for groups in dict.fromkeys(table.groups)}
+    return _dots(rows, "How many groups?", dataset_title, _seeds(table), 0.6)
+
+
+@style()
+def plot_batch_size(table: pd.DataFrame, dataset_title: str, num_images: int, num_epochs: int) -> Figure:
+    """Accuracy by batch size: columns of `batch_size_table`; BatchNorm also with its batches' own statistics."""
+    figure = _figure_of(4.3, "How small may a batch be?",
+                        f"{dataset_title}, {num_images:,} training images, {num_epochs} epochs in all cases, mean over "
+                        f"{_seeds(table)}. The accuracy axis is stretched towards 100 %.")
+    ax = figure.add_axes((0.09, 0.13, 0.56, 0.64))
+    lines = {norm: table[table.norm == norm].groupby("batch_size").val_accuracy.mean() for norm in _norms(table)}
+    inside = table.dropna(subset=["train_mode"]).groupby("batch_size").train_mode.mean()
+    _stretched(ax, *_limits(pd.concat([table.val_accuracy, table.train_mode.dropna()])))
+    ax.set_xscale("log", base=2)
+    _lines(ax, {norm: (line.index, line) for norm, line in lines.items()})
+    ax.plot(inside.index, inside, color=LOOKS["batch"].colour, linewidth=1, marker="x", markersize=5)
+    ax.set_xticks(sorted(table.batch_size.unique()), [f"{size:g}" for size in sorted(table.batch_size.unique())])
+    ax.minorticks_off()
+    ax.set(xlabel="images a batch", ylabel="accuracy (%)")
+    label_ends(ax, {norm: (line.index[-1], line.iloc[-1], f"{NAMES[norm]}\n{line.iloc[-1]:.2f} %")
+                    for norm, line in lines.items()})
+    if len(inside):
+        ax.text(0.98, 0.04, "×: BatchNorm validated on the statistics of its own batches", size=9, ha="right",
+                transform=ax.transAxes, color=LOOKS["batch"].colour)
+    sentences = [f"{NAMES[norm]}: " + ", ".join(f"{size} {value:.2f} %" for size, value in line.items())
+                 for norm, line in lines.items()]
+    return described(figure, "svg", f"Line graph of the accuracy on {dataset_title} by batch size. "
+                     + "; ".join(sentences) + ".")
+
+
+@style()
+def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
+    """Activations and gradients by depth, at five times: columns of `ablations.inside`."""
+    norms, updates = _norms(table), sorted(table["update"].unique())
+    shown = sorted({updates[round(place * (len(updates) - 1) / 4)] for place in range(5)})
+    figure = _figure_of(6.4, "What happens inside?", f"{dataset_title}, one seed. What each block's convolution "
+                        "gives, and the gradient of its weights; lighter is earlier.")
+    colours = dict(zip(shown, sns.color_palette("flare", len(shown)), strict=True))
+    quantities = {"mean": "mean of activations", "std": "standard deviation", "gradient": "gradient norm"}
+    width = (1 - 0.11 - 0.02) / len(norms)
+    sentences = []
+    for row, (column, name) in enumerate(quantities.items()):
+        values = table[table["update"].isin(shown)][column].dropna()
+        for place, norm in enumerate(norms):
+            ax = figure.add_axes((0.11 + width * place, 0.62 - 0.25 * row, width - 0.035, 0.2))
+            for update in shown:
+                part = table[(table.norm == norm) & (table["update"] == update)]
+                ax.plot(part.block, part[column], color=colours[update], marker=".", linewidth=1.5)
+            if column != "mean":
+                ax.set_yscale("log")
+                ax.set_ylim(values[values > 0].min() / 1.5, values.max() * 1.5)
+                ax.yaxis.set_major_locator(LogLocator(subs=(1,) if values.max() > 50 * values.min() else (1, 2, 5)))
+                ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            else:
+                ax.set_ylim(values.min() - 0.1, values.max() + 0.1)
+            ax.minorticks_off()
+            ax.set_xticks(range(1, 7), [] if row < 2 else [str(block) for block in range(1, 7)])
+            ax.tick_params(labelleft=place == 0, labelsize=9)
+            if place == 0:
+                ax.set_ylabel(name, size=9.5)
+            if row == 0:
+                ax.set_title(NAMES[norm], size=10.5, loc="left")
+            if row == 2:
+                ax.set_xlabel("block", size=9.5)
+            last = table[(table.norm == norm) & (table["update"] == shown[-1])]
+            sentences.append(f"{NAMES[norm]}, {name} of blocks 1 and 6 at the end: {last[column].iloc[0]:.2g} and "
+                             f"{last[column].iloc[-1]:.2g}")
+    for place, update in enumerate(shown):
+        figure.text(0.11 + 0.17 * place, 0.025, f"— update {update:,}", color=colours[update], size=9.5, weight="bold")
+    return described(figure, "svg", "Small line graphs by depth. " + "; ".join(sentences) + ".")
+
+
+@style()
+def plot_luck(records: Sequence[Mapping], pairs: pd.DataFrame, dataset_title: str) -> Figure:
+    """Each pair's difference seed by seed, with its mean and interval: `pairs` as from `luck_table`."""
+    correct = {(r["config"]["norm"], r["config"]["seed"]): r["history"][-1]["val_correct"] for r in records}
+    figure = _figure_of(1.3 + 0.75 * len(pairs), "How much does luck weigh?",
+                        f"{dataset_title}: how many images more the first of two variants gets right. Dots: seeds; "
+                        "bar: mean and 95 % interval.")
+    ax = figure.add_axes((0.27, 0.55 / figure.get_figheight(), 0.47, 1 - 1.4 / figure.get_figheight()))
+    ax.axvline(0, color=INK, linewidth=1)
+    sentences = []
+    for row, pair in enumerate(pairs.itertuples()):
+        seeds = [seed for norm, seed in correct if norm == pair.a and (pair.b, seed) in correct]
+        differences = [correct[pair.a, seed] - correct[pair.b, seed] for seed in seeds]
+        half = half_width(differences)
+        ax.plot(differences, [row] * len(differences), "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
+        ax.errorbar(pair.difference, row, xerr=0 if np.isnan(half) else half, color=INK, capsize=5, marker="|",
+                    markersize=14, linewidth=1.5)
+        needed = "more than 10,000" if np.isinf(pair.seeds_needed) else "?" if np.isnan(pair.seeds_needed) else (
+            f"{pair.seeds_needed:,.0f}")
+        ax.text(1.03, row, f"{pair.difference:+.1f} ± {half:.1f} images\nseeds to tell: {needed}", size=9.5,
+                va="center", transform=ax.get_yaxis_transform())
+        sentences.append(f"{NAMES[pair.a]} against {NAMES[pair.b]}: {pair.difference:+.1f} images, single seeds from "
+                         f"{min(differences):+d} to {max(differences):+d}")
+    ax.set_yticks(range(len(pairs)), [f"{NAMES[p.a]} −\n{NAMES[p.b]}" for p in pairs.itertuples()])
+    ax.set_ylim(len(pairs) - 0.5, -0.5)
+    ax.set_xlabel("difference (images)")
+    return described(figure, "svg", "Dot plot of differences. " + "; ".join(sentences) + ".")
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _figure_of(height: float, title: str, subtitle: str) -> Figure:
+    figure = blank(height)
+    headline(figure, title, subtitle)
+    return figure
+
+
+def _norms(table: pd.DataFrame) -> list[str]:
+    return [norm for norm in LOOKS if norm in set(table.norm)]
+
+
+def _seeds(table: pd.DataFrame) -> str:
+    count = table.seed.nunique()
+    return f"{count} seed{'s' * (count > 1)}"
+
+
+def _limits(values: pd.Series) -> tuple[float, float]:
+    error = 100 - values
+    return max(0.0, 100 - error.max() * 1.3), 100 - error.min() / 1.3
+
+
+def _stretched(ax: Axes, low: float, high: float, axis: str = "y") -> None:
+    """An axis of accuracies on which half the error is always the same distance away."""
+    set_scale, set_limits, set_ticks = (getattr(ax, f"set_{axis}{name}") for name in ("scale", "lim", "ticks"))
+    set_scale("function", functions=(lambda a: -np.log10(np.maximum(100.001 - np.asarray(a, float), 1e-6)),
+                                     lambda t: 100.001 - 10 ** -np.asarray(t, float)))
+    set_limits(low, high)
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    if len(ticks) < 4:
+        ticks = [tick for tick in MaxNLocator(6, steps=[1, 2, 5]).tick_values(low, high) if low <= tick <= high]
+    set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+
+
+def _places(strengths: Sequence[float]) -> list[int]:
+    return [LAMBDAS.index(strength) for strength in strengths]
+
+
+def _lambda_axis(ax: Axes) -> None:
+    ax.set_xlim(-0.2, len(LAMBDAS) - 0.8)
+    ax.set_xticks(range(len(LAMBDAS)), ["0", *(f"$10^{{{np.log10(s):.0f}}}$" for s in LAMBDAS[1:])], parse_math=True)
+
+
+def _lines(ax: Axes, lines: dict[str, tuple]) -> None:
+    for norm, (x, y) in lines.items():
+        look = LOOKS[norm]
+        ax.plot(x, y, color=look.colour, linestyle=look.line, marker=look.marker, linewidth=2, markersize=5.5,
+                markeredgecolor="white", markeredgewidth=0.6)
+
+
+def _dots(rows: dict[str, pd.Series], title: str, dataset_title: str, seeds: str, step: float) -> Figure:
+    """A row for each case: every seed a dot, the mean a bar."""
+    figure = _figure_of(1.4 + step * len(rows), title, f"{dataset_title}, last epoch, {seeds}: each a dot; bar: mean. "
+                        "The accuracy axis is stretched towards 100 %.")
+    height = figure.get_figheight()
+    ax = figure.add_axes((0.25, 0.55 / height, 0.56, 1 - 1.35 / height))
+    _stretched(ax, *_limits(pd.concat(list(rows.values()))), axis="x")
+    for row, values in enumerate(rows.values()):
+        ax.plot(values, [row] * len(values), "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=7)
+        ax.plot([values.mean()] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=2)
+        ax.text(1.03, row, f"{values.mean():.2f} %", size=10.5, weight="bold", va="center",
+                transform=ax.get_yaxis_transform())
+    ax.set_yticks(range(len(rows)), list(rows), color=MUTED)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel("accuracy (%)")
+    sentences = [f"{' '.join(name.split())}: {values.mean():.2f} % (from {values.min():.2f} to {values.max():.2f})"
+                 for name, values in rows.items()]
+    return described(figure, "svg", f"Dot plot of accuracies on {dataset_title}. " + "; ".join(sentences) + ".")

@@ -1,0 +1,85 @@
+"""The ablations' figures show the numbers that they are given, on the canvas, with a text for those who see none."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.ablation_figures import (
+    plot_affine,
+    plot_batch_size,
+    plot_groups,
+    plot_inside,
+    plot_luck,
+    plot_penalty,
+)
+from helpers.ablations import BATCH_SIZES, LAMBDAS, luck_table
+from helpers.config import VARIANTS
+from helpers.drawing import render
+
+SEEDS = (0, 1, 2)
+ALL = (*VARIANTS, "none")
+
+
+def frame(columns: str, rows) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+PENALTY = frame("norm seed val_accuracy l1_lambda l1_target near_zero gamma", [
+    (norm, seed, 99.4 - 500 * strength * (1 + (target == "all")) + 0.01 * seed, strength, target, 0.05 + 50 * strength,
+     np.nan if norm == "none" else 1 - 80 * strength)
+    for norm in ALL for strength in LAMBDAS for target in (("weights", "all") if strength else ("weights",))
+    for seed in SEEDS])
+AFFINE = frame("norm seed val_accuracy parameters", [
+    (norm, seed, 99.3 + 0.05 * seed, parameters) for seed in SEEDS
+    for norm, parameters in (("layer", 75_080), ("layer_plain", 10_632), ("group", 10_832))])
+GROUPS = frame("seed val_accuracy groups", [(seed, 11.35 if groups == "C" else 99.3 + 0.05 * seed, groups)
+                                            for groups in "124C" for seed in SEEDS])
+BATCH = frame("norm seed val_accuracy batch_size train_mode", [
+    (norm, seed, 99 - 1 / size, size, 98 - 5 / size if norm == "batch" else np.nan)
+    for norm in VARIANTS for size in BATCH_SIZES for seed in SEEDS])
+INSIDE = frame("norm update block mean std gradient", [
+    (norm, update, block, 0.1 * block, 1 / block, np.nan if update == 0 else 10.0 ** -block)
+    for norm in ALL for update in range(0, 1900, 100) for block in range(1, 7)])
+RECORDS = [{"config": {"norm": norm, "seed": seed}, "history": [{"val_correct": 9950 + place * (seed + 1)}]}
+           for place, norm in enumerate(VARIANTS) for seed in range(5)]
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict:
+    return {"penalty": plot_penalty(PENALTY, "MNIST"), "affine": plot_affine(AFFINE, "MNIST"),
+            "groups": plot_groups(GROUPS, "MNIST"), "batch size": plot_batch_size(BATCH, "MNIST", 12_000, 4),
+            "inside": plot_inside(INSIDE, "MNIST"), "luck": plot_luck(RECORDS, luck_table(RECORDS), "MNIST"),
+            "one seed, gaps": plot_penalty(PENALTY[(PENALTY.seed == 0) & (PENALTY.l1_lambda != 1e-4)], "digits")}
+
+
+def test_on_the_canvas_legible_and_named(figures):
+    for name, figure in figures.items():
+        render(figure, "svg")
+        drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()  # inches
+        assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height, (name, drawn)
+        assert min(text.get_size() for text in figure.findobj(mpl.text.Text) if text.get_text()) >= 9, name
+        assert "digits" in figure.alt if "gaps" in name else figure.alt.endswith("."), name
+
+
+def test_lines_are_the_means(figures):
+    weights = figures["penalty"].axes[0]
+    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in weights.lines}
+    part = PENALTY[(PENALTY.norm == "batch") & (PENALTY.l1_target == "weights")]
+    assert tuple(part.groupby("l1_lambda").val_accuracy.mean().round(6)) in drawn and len(weights.lines) == 4
+    (inside,) = [line for line in figures["batch size"].axes[0].lines if line.get_marker() == "x"]
+    np.testing.assert_allclose(inside.get_ydata(), [98 - 5 / size for size in BATCH_SIZES])
+
+
+def test_alt_texts_hold_the_numbers(figures):
+    assert "BatchNorm, penalty on all parameters: λ = 0 99.41 %, λ = 1e-05 99.40 %" in figures["penalty"].alt
+    assert "75,080 parameters: 99.35 % (from 99.30 to 99.40)" in figures["affine"].alt
+    assert "G = C: 11.35 %" in figures["groups"].alt
+    assert "BatchNorm: 2 98.50 %" in figures["batch size"].alt
+    assert "LayerNorm against GroupNorm: -3.0 images, single seeds from -5 to -1" in figures["luck"].alt
+
+
+def test_half_the_error_is_always_as_far(figures):
+    axis = figures["groups"].axes[0]
+    places = [axis.transData.transform((accuracy, 0))[0] for accuracy in (98, 99, 99.5)]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], rel=0.01)
