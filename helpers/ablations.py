@@ -1,12 +1,13 @@
 """The questions of the ablations: which runs answer each, and what their records say.
 
-Every function `*_runs` gives the runs of one question, `*_table` one row for each of its records or cells, `*_finding`
-the sentence under its figure, computed from that table.
+Every function `*_runs` gives the runs of one question, `*_table` one row for each of its records, `*_finding` the
+sentence under its figure, computed from that table. `Grid` trains or finds a notebook's runs and keeps what is said.
 """
 
 import copy
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,13 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from helpers.config import CONTROLS, VARIANTS, Recipe, RunConfig
-from helpers.data import Dataset, normalize
+from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig, Study, check, parse_list
+from helpers.data import Dataset, load_dataset, normalize
+from helpers.files import writable_folder, write_atomically
 from helpers.intervals import LEVEL, half_width
 from helpers.model import BLOCKS, Conv2d, build_model
-from helpers.training import deterministic, make_optimizer, one_thread, train_one_epoch
+from helpers.runs import RECORDS, environment, publish_records, published_records, train_all
+from helpers.training import deterministic, make_optimizer, one_thread, resolve_precision, train_one_epoch
 
 LAMBDAS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
 GROUPS = (1, 2, 4)
@@ -203,7 +206,7 @@ def batch_size_finding(table: pd.DataFrame) -> str:
 
 
 def inside(norm: str, data: Dataset, recipe: Recipe, num_epochs: int = 2, seed: int = 0) -> pd.DataFrame:
-    """Trains a network and looks into it every 100 updates: one row for each time and block.
+    """Trains a network and looks into it about twenty times: one row for each time (update) and block.
 
     mean, std: of what the block's convolution gives for 250 validation images, before ReLU and norm; gradient: norm of
     the loss's gradient for the convolution's weights, of the batch at hand.
@@ -211,6 +214,7 @@ def inside(norm: str, data: Dataset, recipe: Recipe, num_epochs: int = 2, seed: 
     config = run_config(norm, seed, num_epochs, replace(recipe, l1_lambda=0.0, l1_target="weights"))
     images, rows = normalize(data.val_images[:250]), []
     num_batches = math.ceil(len(data.train_images) / recipe.batch_size)
+    every = max(20, num_batches * num_epochs // 400 * 20)  # progress is told every 20 batches
     with one_thread(), deterministic("cpu"):
         net = build_model(norm, 2, recipe.dropout, seed)
         convs = [m for m in net.modules() if isinstance(m, Conv2d) and m.kernel_size == (3, 3)]
@@ -232,7 +236,9 @@ def inside(norm: str, data: Dataset, recipe: Recipe, num_epochs: int = 2, seed: 
         for epoch in range(1, num_epochs + 1):
             train_one_epoch(net, optimizer, data.train_images, data.train_labels, config, epoch, None,
                             lambda batch, epoch=epoch: look((epoch - 1) * num_batches + batch)
-                            if batch % 100 == 0 else None)
+                            if batch % every == 0 else None)
+            if num_batches % every:
+                look(epoch * num_batches)
     return pd.DataFrame(rows, columns=["norm", "update", "block", "mean", "std", "gradient"])
 
 
@@ -289,3 +295,85 @@ def _interval(differences: pd.Series) -> str:
     if len(differences) < 2:
         return f"{differences.mean():+.2f} points (one seed)"
     return f"{differences.mean():+.2f} ± {half_width(list(differences)):.2f} points ({len(differences)} seeds)"
+
+
+# --- one notebook's runs and answers ----------------------------------------------------------------------------------
+
+PARAMETERS = ("dataset", "data_dir", "seeds", "num_epochs", "num_images", "study_seeds", "study_epochs",
+              "reuse_records", "workers", "runs_dir", "output_dir")
+INSIDE = RECORDS / "ablations_inside.csv"
+
+
+def setup(namespace: Mapping) -> "Grid":
+    """The grid that a notebook's parameters ask for. Raises ParameterError, in one line, before any training."""
+    values = {name: namespace[name] for name in PARAMETERS}
+    for name in ("seeds", "study_seeds"):  # papermill's -p hands a list on as text
+        values[name] = parse_list(values[name])
+    for name, value in values.items():
+        check(name, value)
+    return Grid(**values)
+
+
+class Grid:
+    """The runs of all questions with the same seeds and epochs, and the answers given so far."""
+
+    def __init__(self, dataset, data_dir, seeds, num_epochs, num_images, study_seeds, study_epochs, reuse_records,
+                 workers, runs_dir, output_dir):
+        self.output = writable_folder(output_dir, "output_dir") if output_dir else None
+        writable_folder(runs_dir, "runs_dir")
+        self.data = load_dataset(dataset, data_dir)
+        self.seeds, self.num_epochs, self.workers, self.runs_dir = tuple(seeds), num_epochs, workers, runs_dir
+        self.study = Study(seeds=tuple(study_seeds), num_epochs=study_epochs)
+        self.published = published_records() if reuse_records else {}
+        self.reuse = reuse_records
+        self.recipe = replace(RECIPES["tuned"], precision=resolve_precision(RECIPES["tuned"].precision, "cpu"))
+        self.answers, self.tables, self.records, self.missing = {}, [], {}, ""
+
+    def train(self, runs_of: Callable[..., list[RunConfig]], data: Dataset | None = None) -> list[dict]:
+        """The records of one question's runs, on all training images or on fewer."""
+        return self._train(runs_of(self.recipe, self.seeds, self.num_epochs), data or self.data)
+
+    def train_study(self) -> list[dict]:
+        """The records of the main study's runs."""
+        return self._train(self.study.run_configs("cpu", self.recipe.precision), self.data)
+
+    def _train(self, configs: list[RunConfig], data: Dataset) -> list[dict]:
+        records, _ = train_all(configs, data, self.runs_dir, self.workers, self.published)
+        self.records.update({record["run_id"]: record for record in records})
+        self.missing = gaps(records, configs)
+        return records
+
+    def look_inside(self) -> pd.DataFrame:
+        """`inside` for the three variants and no norm, two epochs each: as published, or looked at anew."""
+        if self.reuse and INSIDE.is_file() and self.data.name == "mnist":
+            return pd.read_csv(INSIDE)
+        return pd.concat([inside(norm, self.data, self.recipe) for norm in (*VARIANTS, "none")], ignore_index=True)
+
+    def tell(self, question: str, finding: str, table: pd.DataFrame) -> None:
+        """Shows a question's finding, and keeps it with its table."""
+        self.answers[question], self.missing = self.missing + finding, ""
+        self.tables.append(table.assign(question=question))
+        from IPython.display import Markdown, display
+
+        display(Markdown(self.answers[question]))
+
+    def brief(self) -> str:
+        """All findings so far, as a list."""
+        lines = [f"> **Notice.** {self.data.notice}", ""] if self.data.notice else []
+        return "\n".join(lines + [f"- {answer}" for answer in self.answers.values()])
+
+    def save(self) -> None:
+        """Writes the runs' records, results.csv and summary.json into the output folder, if there is one."""
+        if not self.output:
+            return
+        publish_records(list(self.records.values()), "ablations", self.output / "records")
+        for table in self.tables:
+            if table.question.iloc[0] == "inside":
+                content = table.drop(columns="question").to_csv(index=False, lineterminator="\n")
+                write_atomically(self.output / "records" / INSIDE.name, content.encode())
+        write_atomically(self.output / "results.csv", pd.concat(self.tables).to_csv(index=False).encode())
+        summary = {"title": "What makes the difference? Six ablations", "dataset": self.data.name,
+                   "dataset_title": self.data.title, "seeds": list(self.seeds), "num_epochs": self.num_epochs,
+                   "num_runs": len(self.records), "findings": list(self.answers.values()),
+                   "environment": environment("cpu")}
+        write_atomically(self.output / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())

@@ -94,6 +94,10 @@ RULES: dict[str, Rule] = {
     "seed": _integer(0),
     "seeds": _list_of(_integer(0), "one or more integers of at least 0"),
     "num_epochs": _integer(1),
+    "study_seeds": _list_of(_integer(0), "one or more integers of at least 0"),
+    "study_epochs": _integer(1),
+    "num_images": _integer(1),  # of training images, for the ablation of the batch size
+    "reuse_records": _one_of(True, False),
     "device": _one_of("auto", "cpu", "cuda", "mps"),
     "num_batches": _integer(1, 10_000),  # of one measurement of speed
     "repetitions": _integer(1, 1000),
@@ -266,7 +270,7 @@ class Study:
         known = [field.name for field in fields(cls)]
         for name in values:
             check_name(name, known)
-        return cls(**{name: _parse_list(value) if name in ("seeds", "norms") else value
+        return cls(**{name: parse_list(value) if name in ("seeds", "norms") else value
                       for name, value in values.items()})
 
     @classmethod
@@ -311,7 +315,8 @@ class Study:
         ]
 
 
-def _parse_list(value):
+def parse_list(value):
+    """A list from text such as '[0, 1]'; anything else comes back as it is, for its rule to refuse."""
     if isinstance(value, str):
         try:
             return ast.literal_eval(value)

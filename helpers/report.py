@@ -67,7 +67,8 @@ def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
 def _install(new: Path, folder: Path) -> None:
     """Puts what a run left in `new` in the place of an earlier run's; summary.json goes first and comes last."""
     (folder / "summary.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "figures", ignore_errors=True)
+    for name in ("figures", "records"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "results.csv").unlink(missing_ok=True)
     for path in sorted(new.iterdir(), key=lambda path: path.name == "summary.json"):
         os.replace(path, folder / path.name)
@@ -138,6 +139,8 @@ def publish(executed: Path, notebook: Path) -> None:
     figures.mkdir(exist_ok=True)
     for figure in sorted((executed.parent / "figures").glob("*")):
         write_atomically(figures / figure.name, figure.read_bytes())
+    for record in sorted((executed.parent / "records").glob("*")):
+        write_atomically(notebook.parent / "records" / record.name, record.read_bytes())
     write_atomically(notebook.with_suffix(".html"), page.encode())
     write_atomically(notebook, (nbformat.writes(nb) + "\n").encode())
 

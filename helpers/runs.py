@@ -151,6 +151,7 @@ def published_records(folder: Path = RECORDS) -> dict[str, dict]:
 
 def publish_records(records: Sequence[dict], name: str, folder: Path = RECORDS) -> None:
     """Writes `folder`/`name`.jsonl, one record a line, in the order of their run ids."""
+    folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(record, ensure_ascii=False) for record in sorted(records, key=lambda r: r["run_id"])]
     write_atomically(folder / f"{name}.jsonl", ("\n".join(lines) + "\n").encode())
 
