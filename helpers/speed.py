@@ -1,7 +1,7 @@
 """How fast the training is, beside the ordinary way to write it and beside what the machine could do at most.
 
 (a) ordinary: what PyTorch's tutorials teach: PIL images, one transform an image, a DataLoader, torch.nn, all cores.
-(b) ours: `helpers.training`, one thread a run, runs side by side; in float32, and with bfloat16 activations where the
+(b) ours: `helpers.training`, one thread a run, runs side by side; and the same with bfloat16 activations where the
     processor has instructions for them.
 (c) limit: the network's floating-point operations at the rate of a large float32 matrix product on all cores.
 
@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.config import RECIPES, VARIANTS, Recipe, RunConfig, Study
+from helpers.config import RECIPES, VARIANTS, Recipe, Study
 from helpers.data import MEAN, STD, Dataset, load_dataset
 from helpers.files import ROOT, write_atomically
 from helpers.intervals import half_width
@@ -40,7 +40,6 @@ from helpers.runs import environment, num_cores, train_all
 from helpers.training import (
     deterministic,
     evaluate,
-    fit,
     keep_freed_memory,
     make_optimizer,
     one_thread,
@@ -172,7 +171,7 @@ def time_to_accuracy(norm: str, target: float, num_epochs: int = 3) -> tuple[flo
     class Reached(Exception):
         pass
 
-    data, config = _state["data"], Study(norms=(norm,), num_epochs=num_epochs).run_configs("cpu", _precisions()[-1])[0]
+    data, config = _state["data"], Study(norms=(norm,), num_epochs=num_epochs).run_configs("cpu")[0]
     num_batches, paused, updates = math.ceil(len(data.train_images) / config.recipe.batch_size), 0.0, 0
     with _our_settings():
         net = build_model(norm, dropout=config.recipe.dropout, seed=0, precision=config.recipe.precision)
@@ -205,9 +204,12 @@ def _epoch(norm: str, recipe: Recipe):
     return functools.partial(_train, net, make_optimizer(net, recipe), config, average)
 
 
-def _precisions() -> list[str]:
-    """What runs are computed in on this machine; the last one is what the recipe `tuned` takes."""
-    return ["float32", *({resolve_precision("auto", "cpu")} - {"float32"})]
+def _ours() -> dict[str, Recipe]:
+    """The names of our pipelines on this machine, and what each one trains with."""
+    ours = {"ours": RECIPE}
+    if resolve_precision("auto", "cpu") == "bfloat16":
+        ours["ours, bfloat16"] = replace(RECIPE, precision="bfloat16")
+    return ours
 
 
 def _train(net, optimizer, config, average, images, labels) -> None:
@@ -287,7 +289,6 @@ def measure(data: Dataset, num_batches: int = 30, repetitions: int = 3) -> dict[
     norm, kind, milliseconds a batch; target: norm, seconds and updates until 99 %.
     """
     cores, norms, rows = num_cores(), list(VARIANTS), []
-    recipes = [replace(RECIPE, precision=precision) for precision in _precisions()]
     scale = NUM_IMAGES / RECIPE.batch_size
     with _processes(data, [cores, cores, *[1] * len(norms)]) as (plain, limit, *ours):
         for repetition in range(repetitions):
@@ -298,24 +299,23 @@ def measure(data: Dataset, num_batches: int = 30, repetitions: int = 3) -> dict[
                     seconds = scale * plain.submit(time_ordinary, norm, num_batches, workers).result()
                     slowest[workers] += seconds
                     rows.append((f"ordinary, {workers} workers", norm, repetition, seconds))
-                for recipe in recipes:
+                for name, recipe in _ours().items():
                     seconds = scale * ours[0].submit(time_ours, norm, num_batches, recipe).result()
-                    rows.append((f"ours, {recipe.precision}", norm, repetition, seconds))
+                    rows.append((name, norm, repetition, seconds))
                 rows.append(("limit", norm, repetition, NUM_IMAGES * flops_per_image() / rate))
             rows += [(f"ordinary, {workers} workers", "all", repetition, total) for workers, total in slowest.items()]
-            for recipe in recipes:
-                seconds = scale * _together(ours, norms, num_batches, recipe)
-                rows.append((f"ours, {recipe.precision}", "all", repetition, seconds))
+            for name, recipe in _ours().items():
+                rows.append((name, "all", repetition, scale * _together(ours, norms, num_batches, recipe)))
             rows.append(("limit", "all", repetition, len(norms) * NUM_IMAGES * flops_per_image() / rate))
         memory = [("ordinary", plain.submit(_extra_memory).result()),
                   ("ours", max(pool.submit(_extra_memory).result() for pool in ours))]
         profile = [(norm, kind, value) for norm in norms
-                   for kind, value in ours[0].submit(profile_ours, norm, num_batches, recipes[-1]).result().items()]
-        growth = _growth(ours[0], num_batches, recipes[-1])
+                   for kind, value in ours[0].submit(profile_ours, norm, num_batches).result().items()]
+        growth = _growth(ours[0], num_batches)
         target = _targets(ours, norms) if data.name == "mnist" else []
     with _processes(data, [1] * 2 * cores) as pools:
         for number in range(1, 2 * cores + 1):
-            seconds = scale * _together(pools[:number], ["batch"] * number, num_batches, recipes[-1]) / number
+            seconds = scale * _together(pools[:number], ["batch"] * number, num_batches, RECIPE) / number
             growth.append(("processes", number, seconds))
     return {
         "epochs": pd.DataFrame(rows, columns=["pipeline", "norm", "repetition", "seconds"]),
@@ -337,16 +337,16 @@ def _together(pools: Sequence[ProcessPoolExecutor], norms: Sequence[str], num_ba
     return (seconds(5 * num_batches) - seconds(num_batches)) / (4 * num_batches)  # what starting costs cancels
 
 
-def _growth(pool: ProcessPoolExecutor, num_batches: int, recipe: Recipe) -> list[tuple]:
+def _growth(pool: ProcessPoolExecutor, num_batches: int) -> list[tuple]:
     """Seconds an epoch of BatchNorm's network for other numbers of images and other batch sizes."""
     rows = []
     for factor in (0.5, 1, 2):
         count = round(factor * num_batches)
-        seconds = count * pool.submit(time_ours, "batch", count, recipe).result()
+        seconds = count * pool.submit(time_ours, "batch", count).result()
         rows.append(("images", count * RECIPE.batch_size, seconds))
     for size in (16, 64, 256):
         count = max(4, num_batches * 64 // size)
-        seconds = pool.submit(time_ours, "batch", count, replace(recipe, batch_size=size)).result()
+        seconds = pool.submit(time_ours, "batch", count, replace(RECIPE, batch_size=size)).result()
         rows.append(("batch size", size, NUM_IMAGES / size * seconds))
     return rows
 
@@ -358,95 +358,80 @@ def _targets(pools: Sequence[ProcessPoolExecutor], norms: Sequence[str]) -> list
 
 # --- the same results? ------------------------------------------------------------------------------------------------
 
-PLAIN_PATH = ROOT / "notebooks" / "records" / "plain_path.csv"
+SAME = ROOT / "notebooks" / "records" / "precision.csv"
 
 
-def record_plain_path(seeds: Sequence[int] = (0, 1, 2), runs_dir: str = "runs") -> None:
-    """Trains the recipe `tuned` on MNIST both ways and writes `PLAIN_PATH`: an hour on two cores for three seeds.
-
-    ours: as everywhere else, in the precision of this machine; plain: torch.nn layers, float32. Both on one thread.
-    """
-    data = load_dataset("mnist")
-    configs = Study(seeds=tuple(seeds)).run_configs("cpu", _precisions()[-1])
-    with ProcessPoolExecutor(num_cores(), multiprocessing.get_context("spawn")) as pool:
-        plain = pool.map(_fit_plain, configs, [data] * len(configs))
-        ours, _ = train_all(configs, data, runs_dir)
-        rows = [(path, record["config"]["norm"], record["config"]["seed"], record["config"]["recipe"]["precision"],
-                 record["history"][-1]["val_correct"], record["history"][-1]["val_loss"], len(data.val_labels))
-                for path, records in (("ours", ours), ("plain", plain)) for record in records]
-    table = pd.DataFrame(rows, columns=["path", "norm", "seed", "precision", "val_correct", "val_loss", "num_val"])
-    write_atomically(PLAIN_PATH, table.to_csv(index=False, lineterminator="\n").encode())
+def record_precision(seeds: Sequence[int] = (0, 1, 2), runs_dir: str = "runs") -> None:
+    """Trains the recipe `tuned` on MNIST in both precisions and writes `SAME`: an hour on two cores."""
+    data, rows = load_dataset("mnist"), []
+    for precision in ("float32", "bfloat16"):
+        records, _ = train_all(Study(seeds=tuple(seeds), precision=precision).run_configs("cpu"), data, runs_dir)
+        rows += [(precision, record["config"]["norm"], record["config"]["seed"], record["history"][-1]["val_correct"],
+                  record["history"][-1]["val_loss"], len(data.val_labels)) for record in records]
+    table = pd.DataFrame(rows, columns=["precision", "norm", "seed", "val_correct", "val_loss", "num_val"])
+    write_atomically(SAME, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def _fit_plain(config: RunConfig, data: Dataset) -> dict:
-    config = replace(config, recipe=replace(config.recipe, precision="float32"))
-    return {"config": config.to_dict(), **fit(config, data, build=plain_model)}
-
-
-def plain_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """For each norm: mean accuracy (percent) of both ways, the mean difference over the seeds in images, ours minus
-    plain, the half width of its 95 % t-interval, and n."""
+def precision_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """For each norm, and for "all": mean accuracy (percent) in both precisions, the mean difference over the runs in
+    images, bfloat16 minus float32, the half width of its 95 % t-interval, and the number of pairs."""
     table = table.assign(accuracy=100 * table.val_correct / table.num_val)
+    pairs = table.pivot(index=["norm", "seed"], columns="precision", values=["val_correct", "accuracy"]).dropna()
     rows = []
-    for norm, part in table.groupby("norm", sort=False):
-        seeds = part.pivot(index="seed", columns="path", values=["val_correct", "accuracy"]).dropna()
-        difference = (seeds["val_correct"]["ours"] - seeds["val_correct"]["plain"]).to_list()
-        rows.append((norm, seeds["accuracy"]["plain"].mean(), seeds["accuracy"]["ours"].mean(),
-                     statistics.mean(difference), half_width(difference), len(difference)))
-    return pd.DataFrame(rows, columns=["norm", "plain", "ours", "difference", "half_width", "n"])
+    for norm in [*VARIANTS, "all"]:
+        part = pairs if norm == "all" else pairs.loc[[norm]] if norm in pairs.index else pairs[:0]
+        if len(part):
+            difference = (part["val_correct"]["bfloat16"] - part["val_correct"]["float32"]).to_list()
+            rows.append((norm, part["accuracy"]["float32"].mean(), part["accuracy"]["bfloat16"].mean(),
+                         statistics.mean(difference), half_width(difference), len(difference)))
+    return pd.DataFrame(rows, columns=["norm", "float32", "bfloat16", "difference", "half_width", "n"])
 
 
-def plain_table() -> pd.DataFrame:
-    """`plain_differences` of the recorded runs, for readers."""
-    table = plain_differences(pd.read_csv(PLAIN_PATH))
+def precision_table() -> pd.DataFrame:
+    """`precision_differences` of the recorded runs, for readers."""
+    table = precision_differences(pd.read_csv(SAME))
     return pd.DataFrame({
-        "variant": [VARIANTS[norm].title for norm in table.norm],
-        "plain path (%)": table.plain.map("{:.2f}".format), "ours (%)": table.ours.map("{:.2f}".format),
+        "variant": [VARIANTS[norm].title if norm in VARIANTS else "all" for norm in table.norm],
+        "float32 (%)": table.float32.map("{:.3f}".format), "bfloat16 (%)": table.bfloat16.map("{:.3f}".format),
         "difference (images)": [f"{row.difference:+.1f} ± {row.half_width:.1f}" for row in table.itertuples()],
-        "seeds": table.n}).set_index("variant")
+        "pairs of runs": table.n}).set_index("variant")
 
 
-def plain_finding(table: pd.DataFrame) -> str:
-    """Whether ours ends where the plain path ends: a sentence computed from `plain_differences`."""
-    parts = ", ".join(f"{row.difference:+.1f} ± {row.half_width:.1f} ({VARIANTS[row.norm].short})"
-                      for row in table.itertuples())
-    apart = [VARIANTS[row.norm].short for row in table.itertuples() if abs(row.difference) > row.half_width]
-    verdict = "no variant ends elsewhere" if not apart else f"the difference is real for {' and '.join(apart)}"
-    return (f"In {table.n.min()} seeds the last epoch gets so many more images right than the plain path in float32: "
-            f"{parts}. By its 95 % interval {verdict}.")
+def precision_finding(table: pd.DataFrame) -> str:
+    """What bfloat16 costs: a sentence computed from `precision_differences`."""
+    (row,) = table[table.norm == "all"].itertuples()
+    verdict = ("within the noise of the seeds" if abs(row.difference) <= row.half_width else
+               "more than the noise of the seeds")
+    return (f"In {row.n} pairs of runs bfloat16 gets {row.difference:+.1f} ± {row.half_width:.1f} images right beside "
+            f"float32: {verdict}. The recipe `tuned` computes in float32.")
 
 
 # --- what they say ----------------------------------------------------------------------------------------------------
 
 
 def medians(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Median seconds an epoch: columns norm, pipeline ("ordinary", "ours", "limit"), seconds.
-
-    Of the ordinary pipeline the faster number of loaders counts, of ours the faster precision.
-    """
+    """Median seconds an epoch: columns norm, pipeline, seconds; of "ordinary" the faster number of loaders."""
     table = _chosen(epochs).groupby(["norm", "pipeline"], sort=False).seconds.median().reset_index()
     order = {norm: place for place, norm in enumerate([*VARIANTS, "all"])}
     return table.sort_values("norm", key=lambda norms: norms.map(order), kind="stable").reset_index(drop=True)
 
 
-def ratios(epochs: pd.DataFrame, precision: str | None = None) -> pd.DataFrame:
+def ratios(epochs: pd.DataFrame, ours: str = "ours") -> pd.DataFrame:
     """For each norm the ratios of seconds: ordinary to ours, ours to the limit; medians over the repetitions.
 
-    Ratios are taken within a repetition, so that a slow minute cancels. precision: of ours; None: the faster one.
+    Ratios are taken within a repetition, so that a slow minute cancels. ours: which of our pipelines.
     """
-    if precision:
-        epochs = epochs[~epochs.pipeline.str.startswith("ours") | (epochs.pipeline == f"ours, {precision}")]
     table = _chosen(epochs).pivot(index=["norm", "repetition"], columns="pipeline", values="seconds")
-    table = pd.DataFrame({"gain": table["ordinary"] / table["ours"], "distance": table["ours"] / table["limit"]})
+    table = pd.DataFrame({"gain": table["ordinary"] / table[ours], "distance": table[ours] / table["limit"]})
     return table.groupby("norm").median().loc[[*VARIANTS, "all"]]
 
 
 def _chosen(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Of each pipeline the rows of its way that is fastest for all three together, without the way in its name."""
+    """Of the ordinary pipelines only the one that is faster for all three together, under the name "ordinary"."""
     together = epochs[epochs.norm == "all"].groupby("pipeline").seconds.median()
-    fastest = together.groupby(together.index.str.split(",").str[0]).idxmin()
-    table = epochs[epochs.pipeline.isin(fastest)]
-    return table.assign(pipeline=table.pipeline.str.split(",").str[0])
+    fastest = together[together.index.str.startswith("ordinary")].idxmin()
+    table = epochs[~epochs.pipeline.str.startswith("ordinary") | (epochs.pipeline == fastest)]
+    return table.replace({"pipeline": {fastest: "ordinary"}})
 
 
 def epochs_table(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -493,8 +478,8 @@ def speed_findings(results: dict[str, pd.DataFrame], data: Dataset) -> list[str]
         sentences.append("99 % validation accuracy is reached after " + ", ".join(
             f"{row.seconds:.0f} s ({VARIANTS[row.norm].short})" for row in reached.itertuples())
             + " of training on one thread.")
-    if PLAIN_PATH.is_file():
-        sentences.append(plain_finding(plain_differences(pd.read_csv(PLAIN_PATH))))
+    if SAME.is_file():
+        sentences.append(precision_finding(precision_differences(pd.read_csv(SAME))))
     if data.name != "mnist":
         sentences.append(f"Measured on {data.title}, repeated to MNIST's size: the time of a batch does not depend on "
                          "what is in it.")
@@ -505,9 +490,10 @@ def _precision_finding(epochs: pd.DataFrame) -> list[str]:
     together = epochs[epochs.norm == "all"].groupby("pipeline").seconds.median()
     if "ours, bfloat16" not in together:
         return []
-    return [f"That is with bfloat16 activations, which this processor has instructions for. In float32 it takes "
-            f"{together['ours, float32']:.0f} s, {ratios(epochs, 'float32').gain['all']:.1f} times as fast as the "
-            "ordinary pipeline."]
+    ratio = ratios(epochs, "ours, bfloat16")
+    return [f"With bfloat16 activations, which this processor has instructions for, it takes "
+            f"{together['ours, bfloat16']:.0f} s: {ratio.gain['all']:.1f} times as fast as the ordinary pipeline, "
+            f"{ratio.distance['all']:.1f} times the limit."]
 
 
 def save_measurements(folder: Path, results: dict[str, pd.DataFrame], data: Dataset) -> None:

@@ -283,7 +283,7 @@ def test_precision_is_found_and_named(make_config):
     with pytest.raises(ParameterError, match="precision: got 'bfloat16' on 'cuda', takes 'auto' or 'float32' there"):
         resolve_precision("bfloat16", "cuda")
     assert make_config(precision="auto").recipe.precision == "float32", "a run's identity never says auto"
-    assert Study().run_configs("cpu", "bfloat16")[0].recipe.precision == "bfloat16"
+    assert Study(precision="auto").run_configs("cpu", "bfloat16")[0].recipe.precision == "bfloat16"
     assert Study(precision="float32").run_configs("cpu", "bfloat16")[0].recipe.precision == "float32"
 
 
