@@ -90,13 +90,14 @@ def num_statistics(norm: str, N: int, C: int, num_groups: int = 2) -> int:
     These depend on the batch or the groups; the learned parameters, `num_affine`, on neither. Raises ParameterError.
     """
     check("norm", norm)
-    return {"layer": N, "group": N * num_groups, "batch": C}[norm]
+    return {"layer": N, "group": N * num_groups, "batch": C, "none": 0, "layer_plain": N, "instance": N * C}[norm]
 
 
 def num_affine(norm: str, C: int, H: int, W: int) -> int:
     """How many parameters the layer learns, weight and bias together. Raises ParameterError."""
     check("norm", norm)
-    return {"layer": 2 * C * H * W, "group": 2 * C, "batch": 2 * C}[norm]
+    per_channel = {"group": 2 * C, "batch": 2 * C, "instance": 2 * C}
+    return {"layer": 2 * C * H * W, **per_channel, "none": 0, "layer_plain": 0}[norm]
 
 
 def reference_forward(parameters: list[Tensor], x: Tensor, norm: str, num_groups: int = 2) -> Tensor:
@@ -106,7 +107,7 @@ def reference_forward(parameters: list[Tensor], x: Tensor, norm: str, num_groups
     convolutions after the second block and at the end). Batch statistics as in training, no dropout; autograd
     differentiates it. Raises ParameterError for an unknown norm, ValueError for another number of parameters.
     """
-    check("norm", norm)
+    check("norms", [norm])  # the study's own: those of the ablations have other parameters
     if len(parameters) != 20:
         raise ValueError(f"parameters: got {len(parameters)} tensors, takes 20")
     rest = iter(parameters)

@@ -143,5 +143,7 @@ def test_wrong_shapes_are_refused():
             refused(X[:1, :, :, :1], *ones_and_zeros(2))
     with pytest.raises(ValueError, match="takes 20"):
         reference_forward([X], X, "layer")
-    with pytest.raises(ParameterError, match="norm: got 'instance'"):
-        num_affine("instance", 1, 1, 1)
+    with pytest.raises(ParameterError, match="norm: got 'spectral'"):
+        num_affine("spectral", 1, 1, 1)
+    with pytest.raises(ParameterError, match="takes a list without repeats of one or more of 'layer', 'group', 'batch'"):
+        reference_forward([X] * 20, X, "instance")
