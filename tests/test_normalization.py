@@ -145,5 +145,5 @@ def test_wrong_shapes_are_refused():
         reference_forward([X], X, "layer")
     with pytest.raises(ParameterError, match="norm: got 'spectral'"):
         num_affine("spectral", 1, 1, 1)
-    with pytest.raises(ParameterError, match="takes a list .* 'layer', 'group', 'batch'"):
+    with pytest.raises(ParameterError, match=r"takes a list .* 'layer', 'group', 'batch'"):
         reference_forward([X] * 20, X, "instance")
