@@ -19,7 +19,7 @@ from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig, Study
 from helpers.data import Dataset, load_dataset, normalize
 from helpers.files import writable_folder, write_atomically
 from helpers.intervals import LEVEL, half_width
-from helpers.model import BLOCKS, Conv2d, build_model
+from helpers.model import BLOCKS, Conv2d, Net, build_model
 from helpers.runs import RECORDS, environment, publish_records, published_records, train_all
 from helpers.training import deterministic, make_optimizer, one_thread, resolve_precision, train_one_epoch
 
@@ -29,10 +29,9 @@ BATCH_SIZES = (2, 4, 8, 16, 64, 256)
 NAMES = {norm: variant.short.removeprefix("L1 + ") for norm, variant in {**VARIANTS, **CONTROLS}.items()}
 
 
-def run_config(norm: str, seed: int, num_epochs: int, recipe: Recipe, device: str = "cpu",
-               num_groups: int | None = None) -> RunConfig:
-    """One run of an ablation; GroupNorm has two groups unless told otherwise."""
-    return RunConfig(norm, seed, num_epochs, recipe, (num_groups or 2) if norm == "group" else None, device)
+def run_config(norm: str, seed: int, num_epochs: int, recipe: Recipe, num_groups: int = 2) -> RunConfig:
+    """One run of an ablation, on the CPU."""
+    return RunConfig(norm, seed, num_epochs, recipe, num_groups if norm == "group" else None)
 
 
 def few_images(data: Dataset, num_images: int) -> Dataset:
@@ -68,14 +67,14 @@ def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 # --- 1. the normalisation, or the penalty? ----------------------------------------------------------------------------
 
 
-def penalty_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+def penalty_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
     """Each normalisation, and none, with each strength of the penalty, on all parameters and on weights alone."""
     configs = []
     for norm in (*VARIANTS, "none"):
         for strength in LAMBDAS:
             for target in ("weights", "all") if strength else ("weights",):
                 own = replace(recipe, l1_lambda=strength, l1_target=target)
-                configs += [run_config(norm, seed, num_epochs, own, device) for seed in seeds]
+                configs += [run_config(norm, seed, num_epochs, own) for seed in seeds]
     return configs
 
 
@@ -108,11 +107,11 @@ def penalty_finding(table: pd.DataFrame) -> str:
 # --- 2. LayerNorm's parameters ----------------------------------------------------------------------------------------
 
 
-def affine_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+def affine_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
     """LayerNorm over (C, H, W), the same without γ and β, and GroupNorm(1, C): the same means, 2C parameters."""
-    own = replace(recipe, l1_lambda=0.0, l1_target="weights")
-    return [run_config(norm, seed, num_epochs, own, device, groups)
-            for norm, groups in (("layer", None), ("layer_plain", None), ("group", 1)) for seed in seeds]
+    own = recipe.without_l1()
+    return [run_config(norm, seed, num_epochs, own, num_groups=1)
+            for norm in ("layer", "layer_plain", "group") for seed in seeds]
 
 
 def affine_table(records: Sequence[Mapping]) -> pd.DataFrame:
@@ -134,11 +133,11 @@ def affine_finding(table: pd.DataFrame) -> str:
 # --- 3. how many groups -----------------------------------------------------------------------------------------------
 
 
-def group_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+def group_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
     """1, 2 and 4 groups, and as many as channels."""
-    own = replace(recipe, l1_lambda=0.0, l1_target="weights")
-    return [run_config(norm, seed, num_epochs, own, device, groups)
-            for norm, groups in (*(("group", groups) for groups in GROUPS), ("instance", None)) for seed in seeds]
+    own = recipe.without_l1()
+    cases = [*(("group", groups) for groups in GROUPS), ("instance", 0)]
+    return [run_config(norm, seed, num_epochs, own, groups) for norm, groups in cases for seed in seeds]
 
 
 def group_table(records: Sequence[Mapping]) -> pd.DataFrame:
@@ -166,12 +165,12 @@ def group_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
 # --- 4. how small may a batch be --------------------------------------------------------------------------------------
 
 
-def batch_size_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int, device: str = "cpu") -> list[RunConfig]:
+def batch_size_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
     """Each normalisation with each batch size; the learning rate grows with the batch (Goyal et al. 2017), so that
     equal numbers of images take equally long steps in all. No penalty: it counts updates, not images."""
-    free = replace(recipe, l1_lambda=0.0, l1_target="weights")
+    free = recipe.without_l1()
     return [run_config(norm, seed, num_epochs, replace(free, batch_size=size, lr=free.lr * size / free.batch_size,
-                       ema_decay=free.ema_decay ** (size / free.batch_size)), device)
+                       ema_decay=free.ema_decay ** (size / free.batch_size)))
             for norm in VARIANTS for size in BATCH_SIZES for seed in seeds]
 
 
@@ -211,26 +210,25 @@ def inside(norm: str, data: Dataset, recipe: Recipe, num_epochs: int = 2, seed: 
     mean, std: of what the block's convolution gives for 250 validation images, before ReLU and norm; gradient: norm of
     the loss's gradient for the convolution's weights, of the batch at hand.
     """
-    config = run_config(norm, seed, num_epochs, replace(recipe, l1_lambda=0.0, l1_target="weights"))
+    config = run_config(norm, seed, num_epochs, recipe.without_l1())
     images, rows = normalize(data.val_images[:250]), []
     num_batches = math.ceil(len(data.train_images) / recipe.batch_size)
     every = max(20, num_batches * num_epochs // 400 * 20)  # progress is told every 20 batches
     with one_thread(), deterministic("cpu"):
         net = build_model(norm, 2, recipe.dropout, seed)
-        convs = [m for m in net.modules() if isinstance(m, Conv2d) and m.kernel_size == (3, 3)]
         optimizer = make_optimizer(net, config.recipe)
 
         def look(update: int) -> None:
             seen = []
-            gradients = [math.nan if c.weight.grad is None else c.weight.grad.norm().item() for c in convs]
+            gradients = [math.nan if conv.weight.grad is None else conv.weight.grad.norm().item()
+                         for conv in _block_convolutions(net)]
             watched = copy.deepcopy(net).eval()
-            for module in watched.modules():
-                if isinstance(module, Conv2d) and module.kernel_size == (3, 3):
-                    module.register_forward_hook(lambda _, __, y: seen.append((y.mean().item(), y.std().item())))
+            for conv in _block_convolutions(watched):
+                conv.register_forward_hook(lambda _, __, y: seen.append((y.mean().item(), y.std().item())))
             with torch.no_grad():
                 watched(images)
-            rows.extend((norm, update, block, *seen[block - 1], gradients[block - 1])
-                        for block in range(1, len(BLOCKS) + 1))
+            rows.extend((norm, update, block, *moments, gradient)
+                        for block, (moments, gradient) in enumerate(zip(seen, gradients, strict=True), 1))
 
         look(0)
         for epoch in range(1, num_epochs + 1):
@@ -240,6 +238,11 @@ def inside(norm: str, data: Dataset, recipe: Recipe, num_epochs: int = 2, seed: 
             if num_batches % every:
                 look(epoch * num_batches)
     return pd.DataFrame(rows, columns=["norm", "update", "block", "mean", "std", "gradient"])
+
+
+def _block_convolutions(net: Net) -> list[Conv2d]:
+    """The 3x3 convolution of each block, top to bottom."""
+    return [m for m in net.modules() if isinstance(m, Conv2d) and m.kernel_size == (3, 3)]
 
 
 def inside_finding(table: pd.DataFrame) -> str:

@@ -177,6 +177,10 @@ class Recipe:
             if isinstance(field.default, float):  # 10 and 10.0 are the same rotation, and the same run
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
 
+    def without_l1(self) -> "Recipe":
+        """The same without a penalty; its target is set too, so that equal trainings are equal recipes."""
+        return replace(self, l1_lambda=0.0, l1_target="weights")
+
 
 RECIPES = {
     "tuned": Recipe(),
@@ -307,9 +311,8 @@ class Study:
         recipe = self.training_recipe()
         if recipe.precision == "auto":
             recipe = replace(recipe, precision=precision)
-        without_l1 = replace(recipe, l1_lambda=0.0, l1_target="weights")
         return [
-            RunConfig(norm, seed, self.num_epochs, recipe if VARIANTS[norm].l1 else without_l1,
+            RunConfig(norm, seed, self.num_epochs, recipe if VARIANTS[norm].l1 else recipe.without_l1(),
                       self.num_groups if norm == "group" else None, device)
             for norm in self.norms for seed in self.seeds
         ]

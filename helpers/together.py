@@ -19,10 +19,11 @@ from torch import Tensor
 
 from helpers.config import RunConfig
 from helpers.data import Dataset, augment, random_affine
-from helpers.model import Net, build_model
+from helpers.model import Net
 from helpers.training import (
     DivergedError,
     Progress,
+    average_decay,
     check_batch_size,
     deterministic,
     epoch_seed,
@@ -30,10 +31,10 @@ from helpers.training import (
     fit,
     history_row,
     learning_rate,
-    load_checkpoint,
     make_optimizer,
     outcome,
     penalized,
+    prepare,
     save_checkpoint,
 )
 
@@ -69,9 +70,9 @@ def fit_together(configs: Sequence[RunConfig], data: Dataset, checkpoints: Seque
             updates.rest()
             _move(runs, updates, "out of it")
             for run, means in zip(runs, updates.means(), strict=True):
-                run.evaluation = evaluate(run.average or run.net, val_images, val_labels, EVALUATION_BATCH)
                 if run.config.seed in failed:
                     continue
+                run.evaluation = evaluate(run.average or run.net, val_images, val_labels, EVALUATION_BATCH)
                 try:
                     row = history_row(run.config, epoch, updates.rate.item(), means, run.evaluation, start)
                 except DivergedError as error:
@@ -100,11 +101,7 @@ class _Run:
 
     def __init__(self, config: RunConfig, device: torch.device, path: Path | None):
         self.config, self.path, self.evaluation = config, path, None
-        self.net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed,
-                               config.recipe.precision).to(device)
-        self.optimizer = make_optimizer(self.net, config.recipe)
-        self.average = copy.deepcopy(self.net) if config.recipe.ema_decay else None
-        self.history = load_checkpoint(path, self.net, self.optimizer, self.average, device)
+        self.net, self.optimizer, self.average, self.history = prepare(config, device, path)
 
 
 def _move(runs: Sequence[_Run], updates: "Updates", direction: str) -> None:
@@ -176,7 +173,7 @@ class Updates:
         steps = range((epoch - 1) * self.num_batches, epoch * self.num_batches)
         self.schedule.copy_(torch.tensor([
             (learning_rate(recipe, step, self.num_batches, self.config.num_epochs),
-             1 - min(recipe.ema_decay, (1 + step) / (10 + step))) for step in steps]))
+             1 - average_decay(recipe.ema_decay, step)) for step in steps]))
         self.batch.zero_()
         self.sums.zero_()
 

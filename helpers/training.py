@@ -68,13 +68,13 @@ def resolve_precision(precision: str, device: str) -> str:
     """"float32" or "bfloat16": for "auto" bfloat16 on a CPU with instructions for it. Raises ParameterError."""
     if precision == "bfloat16" and device != "cpu":
         raise ParameterError(f"precision: got 'bfloat16' on {device!r}, takes 'auto' or 'float32' there")
-    if precision == "auto":
-        with contextlib.suppress(OSError):  # other systems than Linux have no such file
-            flags = Path("/proc/cpuinfo").read_text()
-            if device == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags):
-                return "bfloat16"
-        return "float32"
-    return precision
+    if precision != "auto":
+        return precision
+    with contextlib.suppress(OSError):  # other systems than Linux have no such file
+        flags = Path("/proc/cpuinfo").read_text() if device == "cpu" else ""
+        if "avx512_bf16" in flags or "amx_bf16" in flags:
+            return "bfloat16"
+    return "float32"
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, num_epochs: int) -> float:
@@ -121,12 +121,17 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, **one_kernel)
 
 
-def update_average(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
-    """Moves the running average of weights and norm statistics towards `net`, after update `step` (from 0).
+def average_decay(decay: float, step: int) -> float:
+    """The running average's decay at update `step` (from 0).
 
-    The decay grows to its full value with the steps, so that a short run's average is not its random start.
+    It grows to its full value with the steps, so that a short run's average is not its random start.
     """
-    decay = min(decay, (1 + step) / (10 + step))
+    return min(decay, (1 + step) / (10 + step))
+
+
+def update_average(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
+    """Moves the running average of weights and norm statistics towards `net`, after update `step` (from 0)."""
+    decay = average_decay(decay, step)
     mine = [t for t in average.state_dict().values() if t.is_floating_point()]
     theirs = [t for t in net.state_dict().values() if t.is_floating_point()]
     torch._foreach_lerp_(mine, theirs, 1 - decay)
@@ -204,11 +209,7 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
     device = torch.device(config.device)
     with one_thread(), deterministic(config.device):
         keep_freed_memory()
-        net = build(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed,
-                    config.recipe.precision).to(device)
-        optimizer = make_optimizer(net, config.recipe)
-        average = copy.deepcopy(net) if config.recipe.ema_decay else None
-        history = load_checkpoint(checkpoint, net, optimizer, average, device)
+        net, optimizer, average, history = prepare(config, device, checkpoint, build)
         images, labels = data.train_images.to(device), data.train_labels.to(device)
         val_images, val_labels = data.val_images.to(device), data.val_labels.to(device)
         num_batches = math.ceil(len(images) / config.recipe.batch_size)
@@ -228,6 +229,17 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
         if evaluation is None:  # every epoch was in the checkpoint
             evaluation = evaluate(average or net, val_images, val_labels)
     return outcome(average or net, config, history, evaluation, data)
+
+
+def prepare(config: RunConfig, device: torch.device, checkpoint: Path | None,
+            build: Callable[..., nn.Module] = build_model
+            ) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module | None, list[dict]]:
+    """A run's network, optimizer, running average and history, as they start or as its checkpoint left them."""
+    recipe = config.recipe
+    net = build(config.norm, config.num_groups or 2, recipe.dropout, config.seed, recipe.precision).to(device)
+    optimizer = make_optimizer(net, recipe)
+    average = copy.deepcopy(net) if recipe.ema_decay else None
+    return net, optimizer, average, load_checkpoint(checkpoint, net, optimizer, average, device)
 
 
 def history_row(config: RunConfig, epoch: int, lr: float, means: dict[str, float], evaluation: Evaluation,
