@@ -1,19 +1,16 @@
 """The figures of the ablations: one a question, from the tables of `helpers.ablations`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from helpers.ablations import LAMBDAS, NAMES
-from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, style
-from helpers.intervals import half_width
-
-TICKS = (10, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)  # percent, on the stretched axis
+from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, limits, stretch, style
 
 
 @style()
@@ -23,13 +20,13 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
                         f"{dataset_title}, last epoch, mean over {_seeds(table)}. λ = 0 stands at the left. "
                         "The accuracy axis is stretched towards 100 %.")
     panels = {"weights": (0.09, 0.57), "all": (0.47, 0.57)}
-    low, high = _limits(table.val_accuracy)
+    low, high = limits(table.val_accuracy)
     sentences = []
     for target, (left, bottom) in panels.items():
         ax = figure.add_axes((left, bottom, 0.29, 0.27))
-        part = table[(table.l1_target == target) | (table.l1_lambda == 0)]
+        part = _on(table, target)
         lines = {norm: part[part.norm == norm].groupby("l1_lambda").val_accuracy.mean() for norm in _norms(table)}
-        _stretched(ax, low, high)
+        stretch(ax, low, high)
         _lambda_axis(ax)
         _lines(ax, {norm: (_places(line.index), line) for norm, line in lines.items()})
         where = {"weights": "convolution weights", "all": "all parameters"}[target]
@@ -43,7 +40,7 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
                 f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in line.items()))
     for column, name, left in (("near_zero", "weights below 0.001 (%)", 0.09), ("gamma", "mean |γ|", 0.47)):
         ax = figure.add_axes((left, 0.09, 0.29, 0.29))
-        part = table[(table.l1_target == "all") | (table.l1_lambda == 0)].dropna(subset=[column])
+        part = _on(table, "all").dropna(subset=[column])
         scale = 100 if column == "near_zero" else 1
         values = {norm: scale * part[part.norm == norm].groupby("l1_lambda")[column].mean() for norm in _norms(part)}
         _lambda_axis(ax)
@@ -83,7 +80,7 @@ def plot_batch_size(table: pd.DataFrame, dataset_title: str, num_images: int, nu
     ax = figure.add_axes((0.09, 0.13, 0.56, 0.64))
     lines = {norm: table[table.norm == norm].groupby("batch_size").val_accuracy.mean() for norm in _norms(table)}
     inside = table.dropna(subset=["train_mode"]).groupby("batch_size").train_mode.mean()
-    _stretched(ax, *_limits(pd.concat([table.val_accuracy, table.train_mode.dropna()])))
+    stretch(ax, *limits(pd.concat([table.val_accuracy, table.train_mode.dropna()])))
     ax.set_xscale("log", base=2)
     _lines(ax, {norm: (line.index, line) for norm, line in lines.items()})
     ax.plot(inside.index, inside, color=LOOKS["batch"].colour, linewidth=1, marker="x", markersize=5)
@@ -144,9 +141,8 @@ def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
 
 
 @style()
-def plot_luck(records: Sequence[Mapping], pairs: pd.DataFrame, dataset_title: str) -> Figure:
-    """Each pair's difference seed by seed, with its mean and interval: `pairs` as from `luck_table`."""
-    correct = {(r["config"]["norm"], r["config"]["seed"]): r["history"][-1]["val_correct"] for r in records}
+def plot_luck(pairs: pd.DataFrame, dataset_title: str) -> Figure:
+    """Each pair's difference seed by seed, with its mean and interval: columns of `luck_table`."""
     figure = _figure_of(1.3 + 0.75 * len(pairs), "How much does luck weigh?",
                         f"{dataset_title}: how many images more the first of two variants gets right. Dots: seeds; "
                         "bar: mean and 95 % interval.")
@@ -154,18 +150,15 @@ def plot_luck(records: Sequence[Mapping], pairs: pd.DataFrame, dataset_title: st
     ax.axvline(0, color=INK, linewidth=1)
     sentences = []
     for row, pair in enumerate(pairs.itertuples()):
-        seeds = [seed for norm, seed in correct if norm == pair.a and (pair.b, seed) in correct]
-        differences = [correct[pair.a, seed] - correct[pair.b, seed] for seed in seeds]
-        half = half_width(differences)
-        ax.plot(differences, [row] * len(differences), "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
-        ax.errorbar(pair.difference, row, xerr=0 if np.isnan(half) else half, color=INK, capsize=5, marker="|",
-                    markersize=14, linewidth=1.5)
+        ax.plot(pair.differences, [row] * pair.n, "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
+        ax.errorbar(pair.difference, row, xerr=0 if np.isnan(pair.half_width) else pair.half_width, color=INK,
+                    capsize=5, marker="|", markersize=14, linewidth=1.5)
         needed = "more than 10,000" if np.isinf(pair.seeds_needed) else "?" if np.isnan(pair.seeds_needed) else (
             f"{pair.seeds_needed:,.0f}")
-        ax.text(1.03, row, f"{pair.difference:+.1f} ± {half:.1f} images\nseeds to tell: {needed}", size=9.5,
+        ax.text(1.03, row, f"{pair.difference:+.1f} ± {pair.half_width:.1f} images\nseeds to tell: {needed}", size=9.5,
                 va="center", transform=ax.get_yaxis_transform())
         sentences.append(f"{NAMES[pair.a]} against {NAMES[pair.b]}: {pair.difference:+.1f} images, single seeds from "
-                         f"{min(differences):+d} to {max(differences):+d}")
+                         f"{min(pair.differences):+d} to {max(pair.differences):+d}")
     ax.set_yticks(range(len(pairs)), [f"{NAMES[p.a]} −\n{NAMES[p.b]}" for p in pairs.itertuples()])
     ax.set_ylim(len(pairs) - 0.5, -0.5)
     ax.set_xlabel("difference (images)")
@@ -190,22 +183,9 @@ def _seeds(table: pd.DataFrame) -> str:
     return f"{count} seed{'s' * (count > 1)}"
 
 
-def _limits(values: pd.Series) -> tuple[float, float]:
-    error = 100 - values
-    return max(0.0, 100 - error.max() * 1.3), 100 - error.min() / 1.3
-
-
-def _stretched(ax: Axes, low: float, high: float, axis: str = "y") -> None:
-    """An axis of accuracies on which half the error is always the same distance away."""
-    set_scale, set_limits, set_ticks = (getattr(ax, f"set_{axis}{name}") for name in ("scale", "lim", "ticks"))
-    set_scale("function", functions=(lambda a: -np.log10(np.maximum(100.001 - np.asarray(a, float), 1e-6)),
-                                     lambda t: 100.001 - 10 ** -np.asarray(t, float)))
-    set_limits(low, high)
-    ticks = [tick for tick in TICKS if low <= tick <= high]
-    if len(ticks) < 4:
-        ticks = [tick for tick in MaxNLocator(6, steps=[1, 2, 5]).tick_values(low, high) if low <= tick <= high]
-    set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
+def _on(table: pd.DataFrame, target: str) -> pd.DataFrame:
+    """The runs with a penalty on `target`, and those that are the same with either."""
+    return table[(table.l1_target == target) | (table.l1_lambda == 0) | (table.norm == "none")]
 
 
 def _places(strengths: Sequence[float]) -> list[int]:
@@ -230,7 +210,7 @@ def _dots(rows: dict[str, pd.Series], title: str, dataset_title: str, seeds: str
                         "The accuracy axis is stretched towards 100 %.")
     height = figure.get_figheight()
     ax = figure.add_axes((0.25, 0.55 / height, 0.56, 1 - 1.35 / height))
-    _stretched(ax, *_limits(pd.concat(list(rows.values()))), axis="x")
+    stretch(ax, *limits(pd.concat(list(rows.values()))), axis="x")
     for row, values in enumerate(rows.values()):
         ax.plot(values, [row] * len(values), "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=7)
         ax.plot([values.mean()] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=2)

@@ -20,8 +20,9 @@ from helpers.data import Dataset, load_dataset, normalize
 from helpers.files import writable_folder, write_atomically
 from helpers.intervals import LEVEL, half_width
 from helpers.model import BLOCKS, Conv2d, Net, build_model
-from helpers.runs import RECORDS, environment, publish_records, published_records, train_all
-from helpers.training import deterministic, make_optimizer, one_thread, resolve_precision, train_one_epoch
+from helpers.results import compare_pairs
+from helpers.runs import RECORDS, environment, publish_records, published_records, question, train_all
+from helpers.training import deterministic, make_optimizer, one_thread, train_one_epoch
 
 LAMBDAS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
 GROUPS = (1, 2, 4)
@@ -55,7 +56,8 @@ TOO_FEW = "Too few of these runs are there to answer."
 def gaps(records: Sequence[Mapping], configs: Sequence[RunConfig]) -> str:
     """A sentence that says how many runs are missing, to stand before a finding; empty when all are there."""
     missing = len(configs) - len(records)
-    return f"**{missing} of {len(configs)} runs are missing here.** " if missing else ""
+    return (f"**{missing} of {len(configs)} runs are not published yet; `reuse_records = False` trains them.** "
+            if missing else "")
 
 
 def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -72,7 +74,8 @@ def penalty_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[
     configs = []
     for norm in (*VARIANTS, "none"):
         for strength in LAMBDAS:
-            for target in ("weights", "all") if strength else ("weights",):
+            # without a norm there is nothing else to penalise
+            for target in ("weights", "all") if strength and norm != "none" else ("weights",):
                 own = replace(recipe, l1_lambda=strength, l1_target=target)
                 configs += [run_config(norm, seed, num_epochs, own) for seed in seeds]
     return configs
@@ -257,17 +260,11 @@ def inside_finding(table: pd.DataFrame) -> str:
 
 
 def luck_table(records: Sequence[Mapping]) -> pd.DataFrame:
-    """For each pair of variants: the mean difference over common seeds in images, its standard deviation over seeds,
-    n, and how many seeds would tell a difference of this size from zero (paired t-test, level 0.05, power 0.8)."""
-    correct = {norm: {record["config"]["seed"]: record["history"][-1]["val_correct"] for record in records
-                      if record["config"]["norm"] == norm} for norm in VARIANTS}
-    rows, norms = [], [norm for norm in VARIANTS if correct[norm]]
-    for place, a in enumerate(norms):
-        for b in norms[place + 1:]:
-            difference = np.array([correct[a][seed] - correct[b][seed] for seed in correct[a] if seed in correct[b]])
-            std = difference.std(ddof=1) if len(difference) > 1 else math.nan
-            rows.append((a, b, difference.mean(), std, len(difference), seeds_needed(difference.mean(), std)))
-    return pd.DataFrame(rows, columns=["a", "b", "difference", "std", "n", "seeds_needed"])
+    """`compare_pairs`, and for each pair the standard deviation of its difference over seeds (images) and how many
+    seeds would tell a difference of this size from zero (paired t-test, level 0.05, power 0.8)."""
+    pairs = compare_pairs(records)
+    pairs["std"] = [np.std(pair.differences, ddof=1) if pair.n > 1 else math.nan for pair in pairs.itertuples()]
+    return pairs.assign(seeds_needed=[seeds_needed(pair.difference, pair.std) for pair in pairs.itertuples()])
 
 
 def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 10_000) -> float:
@@ -289,7 +286,10 @@ def luck_finding(table: pd.DataFrame) -> str:
     """How many seeds it would take to tell the variants apart."""
     parts = [f"{NAMES[row.a]} and {NAMES[row.b]}: {abs(row.difference):.1f} images apart, spread over seeds "
              f"{row.std:.1f}, " + ("more than 10,000 seeds" if math.isinf(row.seeds_needed)
-                                   else f"{row.seeds_needed:.0f} seeds") for row in table.itertuples()]
+                                   else f"{row.seeds_needed:.0f} seeds")
+             for row in table.itertuples() if not math.isnan(row.seeds_needed)]
+    if not parts:
+        return TOO_FEW
     return ("To tell a difference of the size seen from none, four times in five, takes: " + "; ".join(parts) + ".")
 
 
@@ -300,55 +300,89 @@ def _interval(differences: pd.Series) -> str:
     return f"{differences.mean():+.2f} ± {half_width(list(differences)):.2f} points ({len(differences)} seeds)"
 
 
+# --- 8. how the recipe was chosen -------------------------------------------------------------------------------------
+
+
+def search_table() -> pd.DataFrame:
+    """The hyperparameter search on the hold-out, for readers: a row for each case, the lowest mean loss first.
+
+    A cell: loss in nats, and images right of those held out. The mean is of cases that all variants were tried with.
+    """
+    table = pd.read_csv(RECORDS / "search.csv")
+    table["case"] = [_case(row) for row in table.itertuples()]
+    table["result"] = [f"{row.val_loss:.4f} ({row.val_correct:,})" for row in table.itertuples()]
+    shown = table.pivot(index="case", columns="norm", values="result").reindex(columns=list(VARIANTS))
+    losses = table.pivot(index="case", columns="norm", values="val_loss").mean(axis=1, skipna=False)
+    shown = shown.loc[losses.sort_values().index].fillna("not tried")
+    shown["mean loss (nats)"] = losses.map("{:.4f}".format).replace("nan", "")
+    return shown.rename(columns={norm: VARIANTS[norm].short for norm in VARIANTS}).rename_axis(None, axis=1)
+
+
+def _case(row) -> str:
+    """What a line of the search was tried with; the third variant's penalty where it is not the chosen one."""
+    words = [f"{row.num_epochs} epochs", f"lr {row.lr:g}", f"rotation {row.rotation:g}°", f"shift {row.shift:g}",
+             f"scale and shear {row.scale:g}"]
+    words += [f"label smoothing {row.label_smoothing:g}"] * bool(row.label_smoothing)
+    words += [f"weight decay {row.weight_decay:g}"] * bool(row.weight_decay)
+    chosen = RECIPES["tuned"]
+    if VARIANTS[row.norm].l1 and (row.l1_lambda, row.l1_target) != (chosen.l1_lambda, chosen.l1_target):
+        words.append(f"λ = {row.l1_lambda:g}" + f" on {row.l1_target}" * bool(row.l1_lambda))
+    return ", ".join(words)
+
+
 # --- one notebook's runs and answers ----------------------------------------------------------------------------------
 
 PARAMETERS = ("dataset", "data_dir", "seeds", "num_epochs", "num_images", "study_seeds", "study_epochs",
-              "reuse_records", "workers", "runs_dir", "output_dir")
+              "original_seeds", "reuse_records", "workers", "runs_dir", "output_dir")
 INSIDE = RECORDS / "ablations_inside.csv"
 
 
 def setup(namespace: Mapping) -> "Grid":
     """The grid that a notebook's parameters ask for. Raises ParameterError, in one line, before any training."""
     values = {name: namespace[name] for name in PARAMETERS}
-    for name in ("seeds", "study_seeds"):  # papermill's -p hands a list on as text
+    for name in ("seeds", "study_seeds", "original_seeds"):  # papermill's -p hands a list on as text
         values[name] = parse_list(values[name])
     for name, value in values.items():
         check(name, value)
-    return Grid(**values)
+    return Grid(values)
 
 
 class Grid:
     """The runs of all questions with the same seeds and epochs, and the answers given so far."""
 
-    def __init__(self, dataset, data_dir, seeds, num_epochs, num_images, study_seeds, study_epochs, reuse_records,
-                 workers, runs_dir, output_dir):
-        self.output = writable_folder(output_dir, "output_dir") if output_dir else None
-        writable_folder(runs_dir, "runs_dir")
-        self.data = load_dataset(dataset, data_dir)
-        self.seeds, self.num_epochs, self.workers, self.runs_dir = tuple(seeds), num_epochs, workers, runs_dir
-        self.study = Study(seeds=tuple(study_seeds), num_epochs=study_epochs)
-        self.published = published_records() if reuse_records else {}
-        self.reuse = reuse_records
-        self.recipe = replace(RECIPES["tuned"], precision=resolve_precision(RECIPES["tuned"].precision, "cpu"))
-        self.answers, self.tables, self.records, self.missing = {}, [], {}, ""
+    def __init__(self, values: Mapping):
+        self.output = writable_folder(values["output_dir"], "output_dir") if values["output_dir"] else None
+        writable_folder(values["runs_dir"], "runs_dir")
+        self.data = load_dataset(values["dataset"], values["data_dir"])
+        self.values, self.recipe = values, RECIPES["tuned"]
+        self.published = published_records(whole=False) if values["reuse_records"] else {}
+        self.answers, self.tables, self.missing = {}, [], ""
+        self.records, self.original = {}, {}
 
     def train(self, runs_of: Callable[..., list[RunConfig]], data: Dataset | None = None) -> list[dict]:
         """The records of one question's runs, on all training images or on fewer."""
-        return self._train(runs_of(self.recipe, self.seeds, self.num_epochs), data or self.data)
+        records = self._train(runs_of(self.recipe, self.values["seeds"], self.values["num_epochs"]), data or self.data)
+        self.records.update({record["run_id"]: record for record in records})
+        return records
 
-    def train_study(self) -> list[dict]:
-        """The records of the main study's runs."""
-        return self._train(self.study.run_configs("cpu", self.recipe.precision), self.data)
+    def train_study(self, recipe: str, seeds: Sequence[int]) -> list[dict]:
+        """The records of the main study's runs, or of the same with another recipe."""
+        study = Study(recipe=recipe, seeds=tuple(seeds), num_epochs=self.values["study_epochs"])
+        records = self._train(study.run_configs("cpu"), self.data)
+        if recipe == "original":  # the main notebook publishes its own
+            self.original = {record["run_id"]: record for record in records}
+        return records
 
     def _train(self, configs: list[RunConfig], data: Dataset) -> list[dict]:
-        records, _ = train_all(configs, data, self.runs_dir, self.workers, self.published)
-        self.records.update({record["run_id"]: record for record in records})
+        """A grid that is published in part shows its gaps; one that is not published at all is trained."""
+        there = [config for config in configs if question(config, data.fingerprint) in self.published]
+        records, _ = train_all(there or configs, data, self.values["runs_dir"], self.values["workers"], self.published)
         self.missing = gaps(records, configs)
         return records
 
     def look_inside(self) -> pd.DataFrame:
         """`inside` for the three variants and no norm, two epochs each: as published, or looked at anew."""
-        if self.reuse and INSIDE.is_file() and self.data.name == "mnist":
+        if self.published and INSIDE.is_file() and self.data.name == "mnist":
             return pd.read_csv(INSIDE)
         return pd.concat([inside(norm, self.data, self.recipe) for norm in (*VARIANTS, "none")], ignore_index=True)
 
@@ -369,14 +403,15 @@ class Grid:
         """Writes the runs' records, results.csv and summary.json into the output folder, if there is one."""
         if not self.output:
             return
-        publish_records(list(self.records.values()), "ablations", self.output / "records")
+        publish_records(list(self.records.values()), "ablations", self.output / "records", whole=False)
+        publish_records(list(self.original.values()), "original", self.output / "records")
         for table in self.tables:
             if table.question.iloc[0] == "inside":
                 content = table.drop(columns="question").to_csv(index=False, lineterminator="\n")
                 write_atomically(self.output / "records" / INSIDE.name, content.encode())
         write_atomically(self.output / "results.csv", pd.concat(self.tables).to_csv(index=False).encode())
-        summary = {"title": "What makes the difference? Six ablations", "dataset": self.data.name,
-                   "dataset_title": self.data.title, "seeds": list(self.seeds), "num_epochs": self.num_epochs,
-                   "num_runs": len(self.records), "findings": list(self.answers.values()),
-                   "environment": environment("cpu")}
+        summary = {"title": "What makes the difference?", "dataset": self.data.name,
+                   "dataset_title": self.data.title, "seeds": list(self.values["seeds"]),
+                   "num_epochs": self.values["num_epochs"], "num_runs": len(self.records) + len(self.original),
+                   "findings": list(self.answers.values()), "environment": environment("cpu")}
         write_atomically(self.output / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())

@@ -95,6 +95,7 @@ RULES: dict[str, Rule] = {
     "seeds": _list_of(_integer(0), "one or more integers of at least 0"),
     "num_epochs": _integer(1),
     "study_seeds": _list_of(_integer(0), "one or more integers of at least 0"),
+    "original_seeds": _list_of(_integer(0), "one or more integers of at least 0"),
     "study_epochs": _integer(1),
     "num_images": _integer(1),  # of training images, for the ablation of the batch size
     "reuse_records": _one_of(True, False),
@@ -231,7 +232,7 @@ class Study:
     norms: tuple[str, ...] = tuple(VARIANTS)
     num_groups: int = 2
     recipe: str = "tuned"
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     num_epochs: int = 20
     batch_size: int | None = None
     lr: float | None = None
@@ -253,6 +254,7 @@ class Study:
     precision: str | None = None
     device: str = "auto"
     workers: int | None = None
+    reuse_records: bool = False
     runs_dir: str = "runs"
     output_dir: str | None = None
 

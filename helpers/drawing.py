@@ -13,10 +13,12 @@ from xml.sax.saxutils import quoteattr
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from helpers.config import CONTROLS, VARIANTS
@@ -61,7 +63,6 @@ def style():
         yield
 
 
-
 def label_ends(ax: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
     """A label for each line's end, right of the axes, with the line's marker and a leader to the end."""
     at = [fraction(ax, y) for _, y, _ in ends.values()]
@@ -90,6 +91,28 @@ def spread(places: list[float], gap: float, low: float = 0.0, high: float = 1.0)
     result = np.empty(len(places))
     result[order] = moved + steps
     return result
+
+
+TICKS = (10, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)  # percent, on the stretched axis
+
+
+def limits(values: pd.Series) -> tuple[float, float]:
+    """Where a stretched axis of these accuracies (percent) starts and ends."""
+    error = 100 - values
+    return max(0.0, 100 - error.max() * 1.3), 100 - error.min() / 1.3
+
+
+def stretch(ax: Axes, low: float, high: float, axis: str = "y") -> None:
+    """Makes an axis of accuracies on which half the error is always the same distance away."""
+    set_scale, set_limits, set_ticks = (getattr(ax, f"set_{axis}{name}") for name in ("scale", "lim", "ticks"))
+    set_scale("function", functions=(lambda a: -np.log10(np.maximum(100.001 - np.asarray(a, float), 1e-6)),
+                                     lambda t: 100.001 - 10 ** -np.asarray(t, float)))
+    set_limits(low, high)
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    if len(ticks) < 4:
+        ticks = [tick for tick in MaxNLocator(6, steps=[1, 2, 5]).tick_values(low, high) if low <= tick <= high]
+    set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
 
 
 # --- canvas, files, display ----------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ from helpers.drawing import (
     fraction,
     headline,
     label_ends,
+    limits,
     spread,
+    stretch,
     style,
 )
 from helpers.normalization import num_affine, num_statistics
@@ -305,6 +307,44 @@ def _mark_historical(figure: Figure, ax: Axes, old: pd.Series, number: str) -> N
                    gid="historical")
         strip.text(0.5, place, arrow + number.format(value), size=9, va="center", gid="historical-label",
                    transform=strip.get_xaxis_transform())
+
+
+@style()
+def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, dataset_title: str) -> Figure:
+    """Validation accuracy epoch by epoch, a panel for each variant: these runs and the historical one.
+
+    history: columns norm, seed, epoch, val_accuracy. historical: columns variant, epoch, val_accuracy.
+    """
+    norms = [norm for norm in VARIANTS if norm in set(history["norm"])]
+    seeds, sentences = history["seed"].nunique(), []
+    figure = blank(3.9)
+    runs = f"Thick: mean of {seeds} seeds, thin: each." if seeds > 1 else f"One seed ({history['seed'].iloc[0]})."
+    headline(figure, f"Validation accuracy on {dataset_title}: these runs and the historical one",
+             f"{runs} Black, dashed: the historical run, one seed. The axis is stretched towards 100 %.")
+    low, high = limits(pd.concat([history["val_accuracy"], historical["val_accuracy"]]))
+    for place, norm in enumerate(norms):
+        ax = figure.add_axes((0.085 + 0.31 * place, 0.135, 0.28, 0.56))
+        stretch(ax, low, high)
+        curves = history[history["norm"] == norm].pivot(index="epoch", columns="seed", values="val_accuracy")
+        old = historical[historical["variant"] == norm].set_index("epoch")["val_accuracy"]
+        mean, colour = curves.mean(axis=1, skipna=False), LOOKS[norm].colour
+        for seed in curves if seeds > 1 else ():
+            ax.plot(curves.index, curves[seed], color=colour, linewidth=0.7, alpha=0.45, gid="seed")
+        ax.plot(old.index, old, color=INK, linestyle=(0, (3, 1.5)), linewidth=1.4, gid="historical")
+        ax.plot(mean.index, mean, color=colour, linewidth=2, gid="mean")
+        ax.set_title(f"{VARIANTS[norm].short}\nhere {mean.iloc[-1]:.2f} %, historical {old.iloc[-1]:.2f} %", size=10,
+                     loc="left")
+        ax.set_xlim(0.5, max(history["epoch"].max(), old.index[-1]) + 0.5)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        ax.set_xlabel("epoch")
+        ax.tick_params(labelleft=place == 0)
+        if place == 0:
+            ax.set_ylabel("validation accuracy (%)")
+        sentences.append(f"{VARIANTS[norm].short} ends at {mean.iloc[-1]:.2f} % here (epoch {mean.index[-1]}) and at "
+                         f"{old.iloc[-1]:.2f} % in the historical run (epoch {old.index[-1]})")
+    return described(figure, "svg", f"Line graphs of the validation accuracy on {dataset_title} by epoch, "
+                     f"{f'mean of {seeds} seeds' if seeds > 1 else 'one seed'} beside the historical run. "
+                     + "; ".join(sentences) + ".")
 
 
 # --- errors --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,11 @@ def half_width(values: Sequence[float]) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values))
 
 
+def prediction_half_width(values: Sequence[float]) -> float:
+    """Half the width of the interval in which one further value of the same kind lies (Student's t); nan for one."""
+    return half_width(values) * (len(values) + 1) ** 0.5
+
+
 def mcnemar_p(only_a: int, only_b: int) -> float:
     """McNemar's exact two-sided p-value: `only_a` images that a alone gets right, `only_b` that b alone does."""
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

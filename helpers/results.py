@@ -111,7 +111,7 @@ def compare_pairs(records: Sequence[Mapping]) -> pd.DataFrame:
 
     difference: images that a gets right more than b, mean over the common seeds; half_width: of its t-interval;
     p: paired t-test over seeds, with one seed McNemar's exact test; p_holm: corrected for the number of pairs;
-    only_a, only_b: images that one alone gets right, mean over seeds.
+    only_a, only_b: images that one alone gets right, mean over seeds; differences: in images, seed by seed.
     """
     wrong = {norm: {r["config"]["seed"]: {row[0] for row in r["wrong"]} for r in group}
              for norm, group in _by_norm(records).items()}
@@ -126,8 +126,10 @@ def compare_pairs(records: Sequence[Mapping]) -> pd.DataFrame:
         rows.append({
             "a": a, "b": b, "n": len(seeds), "only_a": only_a.mean(), "only_b": only_b.mean(),
             "difference": (only_a - only_b).mean(), "half_width": half_width(only_a - only_b),
-            "p": paired_p(only_a - only_b) if len(seeds) > 1 else mcnemar[0], "mcnemar": mcnemar})
-    pairs = pd.DataFrame(rows, columns=["a", "b", "n", "only_a", "only_b", "difference", "half_width", "p", "mcnemar"])
+            "p": paired_p(only_a - only_b) if len(seeds) > 1 else mcnemar[0], "mcnemar": mcnemar,
+            "differences": (only_a - only_b).tolist()})
+    pairs = pd.DataFrame(rows, columns=["a", "b", "n", "only_a", "only_b", "difference", "half_width", "p", "mcnemar",
+                                        "differences"])
     return pairs.assign(p_holm=holm(list(pairs.p)))
 
 

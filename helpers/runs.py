@@ -51,7 +51,7 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
     folder = writable_folder(runs_dir, "runs_dir")
     fingerprint = data.fingerprint
     ids = [run_id(config, fingerprint) for config in configs]
-    records = {name: published.get(_question(config, fingerprint)) or read_record(folder / name)
+    records = {name: published.get(question(config, fingerprint)) or read_record(folder / name)
                for name, config in zip(ids, configs, strict=True)}
     todo = {name: config for name, config in zip(ids, configs, strict=True) if records[name] is None}
     failures = {}
@@ -133,26 +133,31 @@ def read_record(place: Path) -> dict | None:
     return None
 
 
-def _question(config: RunConfig, fingerprint: str) -> str:
+def question(config: RunConfig, fingerprint: str) -> str:
     """What a run asks, whatever computes the answer: all of its content but the device and its precision."""
     recipe = replace(config.recipe, precision="float32")
     return run_id(replace(config, device="cpu", recipe=recipe), fingerprint)
 
 
-def published_records(folder: Path = RECORDS) -> dict[str, dict]:
+def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, dict]:
     """The published runs, one line each in `folder`/*.jsonl, by what they ask: they need no training anywhere.
 
-    Those of another version of the training code are left out.
+    Those of another version of the training code are left out; of the `whole` ones alone, those without their
+    misclassified images (`publish_records`) too.
     """
     records = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
-    return {_question(RunConfig.from_dict(record["config"]), record["dataset"]["fingerprint"]): record
-            for record in records if record["version"] == VERSION}
+    return {question(RunConfig.from_dict(record["config"]), record["dataset"]["fingerprint"]): record
+            for record in records if record["version"] == VERSION and ("wrong" in record or not whole)}
 
 
-def publish_records(records: Sequence[dict], name: str, folder: Path = RECORDS) -> None:
-    """Writes `folder`/`name`.jsonl, one record a line, in the order of their run ids."""
+def publish_records(records: Sequence[dict], name: str, folder: Path = RECORDS, whole: bool = True) -> None:
+    """Writes `folder`/`name`.jsonl, one record a line, in the order of their run ids.
+
+    whole: with the misclassified images, which are most of a record.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(record, ensure_ascii=False) for record in sorted(records, key=lambda r: r["run_id"])]
+    lines = [json.dumps({key: value for key, value in record.items() if whole or key != "wrong"}, ensure_ascii=False)
+             for record in sorted(records, key=lambda r: r["run_id"])]
     write_atomically(folder / f"{name}.jsonl", ("\n".join(lines) + "\n").encode())
 
 

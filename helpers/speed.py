@@ -31,15 +31,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.config import RECIPES, VARIANTS, Recipe, Study
+from helpers.config import RECIPES, VARIANTS, Recipe, RunConfig, Study
 from helpers.data import MEAN, STD, Dataset, load_dataset
-from helpers.files import ROOT, write_atomically
+from helpers.files import ROOT, writable_folder, write_atomically
 from helpers.intervals import half_width
 from helpers.model import BLOCKS, build_model
-from helpers.runs import environment, num_cores, train_all
+from helpers.runs import environment, num_cores, run_id, train_all
 from helpers.training import (
     deterministic,
     evaluate,
+    fit,
     keep_freed_memory,
     make_optimizer,
     one_thread,
@@ -358,52 +359,77 @@ def _targets(pools: Sequence[ProcessPoolExecutor], norms: Sequence[str]) -> list
 
 # --- the same results? ------------------------------------------------------------------------------------------------
 
-SAME = ROOT / "notebooks" / "records" / "precision.csv"
+SAME = ROOT / "notebooks" / "records" / "same_results.csv"
+# What ours in float32 is compared with.
+PATHS = {"plain": "the plain path of `torch.nn` layers", "bfloat16": "training in bfloat16"}
 
 
-def record_precision(seeds: Sequence[int] = (0, 1, 2), runs_dir: str = "runs") -> None:
-    """Trains the recipe `tuned` on MNIST in both precisions and writes `SAME`: an hour on two cores."""
-    data, rows = load_dataset("mnist"), []
-    for precision in ("float32", "bfloat16"):
-        records, _ = train_all(Study(seeds=tuple(seeds), precision=precision).run_configs("cpu"), data, runs_dir)
-        rows += [(precision, record["config"]["norm"], record["config"]["seed"], record["history"][-1]["val_correct"],
-                  record["history"][-1]["val_loss"], len(data.val_labels)) for record in records]
-    table = pd.DataFrame(rows, columns=["precision", "norm", "seed", "val_correct", "val_loss", "num_val"])
+def record_same(seeds: Sequence[int] = (0, 1, 2), runs_dir: str = "runs") -> None:
+    """Trains the recipe `tuned` on MNIST in every way and writes `SAME`: an hour and a half on two cores.
+
+    "ours" in float32, "bfloat16", and "plain": the same weights, batches and updates through torch.nn's own layers.
+    """
+    data = load_dataset("mnist")
+    ours, bfloat16 = (train_all(Study(seeds=tuple(seeds), precision=precision).run_configs("cpu"), data, runs_dir)[0]
+                      for precision in ("float32", "bfloat16"))
+    configs = Study(seeds=tuple(seeds)).run_configs("cpu")
+    folder = writable_folder(runs_dir, "runs_dir") / "plain"
+    with ProcessPoolExecutor(num_cores(), multiprocessing.get_context("spawn")) as pool:
+        plain = list(pool.map(functools.partial(_train_plain, data=data, folder=folder), configs))
+    rows = [(path, record["config"]["norm"], record["config"]["seed"], record["history"][-1]["val_correct"],
+             record["history"][-1]["val_loss"], len(data.val_labels))
+            for path, records in (("ours", ours), ("plain", plain), ("bfloat16", bfloat16)) for record in records]
+    table = pd.DataFrame(rows, columns=["path", "norm", "seed", "val_correct", "val_loss", "num_val"])
     write_atomically(SAME, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def precision_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """For each norm, and for "all": mean accuracy (percent) in both precisions, the mean difference over the runs in
-    images, bfloat16 minus float32, the half width of its 95 % t-interval, and the number of pairs."""
+def _train_plain(config: RunConfig, data: Dataset, folder: Path) -> dict:
+    """A run on the plain path, resumable like all others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / f"{run_id(config, data.fingerprint)}.pt"
+    return {"config": config.to_dict(), **fit(config, data, checkpoint, build=plain_model)}
+
+
+def same_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """For each path beside ours, and each norm or "all": mean accuracy (percent) of ours and of the path, the mean
+    difference over the runs in images, path minus ours, the half width of its 95 % t-interval, the number of pairs."""
     table = table.assign(accuracy=100 * table.val_correct / table.num_val)
-    pairs = table.pivot(index=["norm", "seed"], columns="precision", values=["val_correct", "accuracy"]).dropna()
+    table = table.pivot(index=["norm", "seed"], columns="path", values=["val_correct", "accuracy"])
     rows = []
-    for norm in [*VARIANTS, "all"]:
-        part = pairs if norm == "all" else pairs.loc[[norm]] if norm in pairs.index else pairs[:0]
-        if len(part):
-            difference = (part["val_correct"]["bfloat16"] - part["val_correct"]["float32"]).to_list()
-            rows.append((norm, part["accuracy"]["float32"].mean(), part["accuracy"]["bfloat16"].mean(),
-                         statistics.mean(difference), half_width(difference), len(difference)))
-    return pd.DataFrame(rows, columns=["norm", "float32", "bfloat16", "difference", "half_width", "n"])
+    for path in PATHS:
+        if path not in table["accuracy"]:
+            continue
+        pairs = table.loc[:, (slice(None), ["ours", path])].dropna()
+        for norm in [*VARIANTS, "all"]:
+            part = pairs if norm == "all" else pairs[pairs.index.get_level_values("norm") == norm]
+            if len(part):
+                difference = (part["val_correct"][path] - part["val_correct"]["ours"]).to_list()
+                rows.append((path, norm, part["accuracy"]["ours"].mean(), part["accuracy"][path].mean(),
+                             statistics.mean(difference), half_width(difference), len(difference)))
+    return pd.DataFrame(rows, columns=["path", "norm", "ours", "theirs", "difference", "half_width", "n"])
 
 
-def precision_table() -> pd.DataFrame:
-    """`precision_differences` of the recorded runs, for readers."""
-    table = precision_differences(pd.read_csv(SAME))
+def same_table() -> pd.DataFrame:
+    """`same_differences` of the recorded runs, for readers."""
+    table = same_differences(pd.read_csv(SAME))
     return pd.DataFrame({
+        "beside": table.path.map({path: name.replace("`", "") for path, name in PATHS.items()}),
         "variant": [VARIANTS[norm].title if norm in VARIANTS else "all" for norm in table.norm],
-        "float32 (%)": table.float32.map("{:.3f}".format), "bfloat16 (%)": table.bfloat16.map("{:.3f}".format),
-        "difference (images)": [f"{row.difference:+.1f} ± {row.half_width:.1f}" for row in table.itertuples()],
-        "pairs of runs": table.n}).set_index("variant")
+        "ours (%)": table.ours.map("{:.3f}".format), "the other (%)": table.theirs.map("{:.3f}".format),
+        "the other − ours (images)": [f"{row.difference:+.1f} ± {row.half_width:.1f}" for row in table.itertuples()],
+        "pairs of runs": table.n}).set_index(["beside", "variant"])
 
 
-def precision_finding(table: pd.DataFrame) -> str:
-    """What bfloat16 costs: a sentence computed from `precision_differences`."""
-    (row,) = table[table.norm == "all"].itertuples()
-    verdict = ("within the noise of the seeds" if abs(row.difference) <= row.half_width else
-               "more than the noise of the seeds")
-    return (f"In {row.n} pairs of runs bfloat16 gets {row.difference:+.1f} ± {row.half_width:.1f} images right beside "
-            f"float32: {verdict}. The recipe `tuned` computes in float32.")
+def same_findings(table: pd.DataFrame) -> list[str]:
+    """A sentence for each path, computed from `same_differences`."""
+    sentences = []
+    for row in table[table.norm == "all"].itertuples():
+        verdict = ("within the noise of the seeds" if abs(row.difference) <= row.half_width else
+                   "more than the noise of the seeds")
+        sentences.append(f"In {row.n} pairs of runs with the recipe `tuned`, {PATHS[row.path]} gets "
+                         f"{row.difference:+.1f} ± {row.half_width:.1f} images right beside ours in float32: "
+                         f"{verdict}.")
+    return sentences
 
 
 # --- what they say ----------------------------------------------------------------------------------------------------
@@ -479,7 +505,7 @@ def speed_findings(results: dict[str, pd.DataFrame], data: Dataset) -> list[str]
             f"{row.seconds:.0f} s ({VARIANTS[row.norm].short})" for row in reached.itertuples())
             + " of training on one thread.")
     if SAME.is_file():
-        sentences.append(precision_finding(precision_differences(pd.read_csv(SAME))))
+        sentences += same_findings(same_differences(pd.read_csv(SAME)))
     if data.name != "mnist":
         sentences.append(f"Measured on {data.title}, repeated to MNIST's size: the time of a batch does not depend on "
                          "what is in it.")

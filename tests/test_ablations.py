@@ -1,5 +1,6 @@
 """Each question's runs vary what it asks about and nothing else, and its sentence says what its records say."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -28,20 +29,21 @@ from helpers.ablations import (
     penalty_table,
     seeds_needed,
 )
-from helpers.config import RECIPES
-from helpers.runs import train_all
+from helpers.config import RECIPES, ParameterError
+from helpers.runs import question, train_all
 
 
 def record(config, accuracy: float, **own) -> dict:
     """A made-up record of a run that ended at `accuracy` percent of 10,000 images."""
     row = {"val_accuracy": accuracy, "val_loss": 0.1, "val_correct": round(100 * accuracy)}
     return {"config": config.to_dict(), "history": [row], "near_zero": 0.25, "gamma": [1.0, 3.0],
-            "num_parameters": 75_080 if config.norm == "layer" else 10_832, "dataset": {"num_val": 10_000}, **own}
+            "num_parameters": 75_080 if config.norm == "layer" else 10_832, "dataset": {"num_val": 10_000},
+            "wrong": [[i] for i in range(10_000 - row["val_correct"])], **own}
 
 
 def test_penalty_question():
     configs = penalty_runs(RECIPES["tuned"], (0, 1), 5)
-    assert len(configs) == len(set(configs)) == 4 * (1 + 4 * 2) * 2
+    assert len(configs) == len(set(configs)) == (3 * (1 + 4 * 2) + 5) * 2
     assert {replace(c.recipe, l1_lambda=0.0, l1_target="weights") for c in configs} == {
         replace(RECIPES["tuned"], l1_lambda=0.0, precision="float32")}, "nothing else differs"
 
@@ -139,7 +141,8 @@ def test_gaps_are_told_and_stop_no_sentence():
         configs = runs_of(RECIPES["tuned"], (0, 1), 5)
         assert ablations.gaps(configs, configs) == ""
         for kept in (configs[:1], configs[:3], configs[::2]):
-            assert f"{len(configs) - len(kept)} of {len(configs)} runs are missing" in ablations.gaps(kept, configs)
+            missing = f"{len(configs) - len(kept)} of {len(configs)} runs are not published yet"
+            assert missing in ablations.gaps(kept, configs)
             assert finding(table_of([record(config, 99.0) for config in kept])).endswith(".")
 
 
@@ -147,6 +150,59 @@ def test_fewer_images(tiny_data):
     fewer = few_images(tiny_data, 20)
     assert len(fewer.train_labels) == 20 and len(fewer.val_labels) == 30
     assert fewer.fingerprint != tiny_data.fingerprint and few_images(tiny_data, 10**6) is tiny_data
+
+
+def test_search_table_reads_the_search():
+    """All 24 runs are in it; the chosen recipe's case has the lowest mean loss."""
+    table = ablations.search_table()
+    assert (table[["LayerNorm", "GroupNorm", "L1 + BatchNorm"]] != "not tried").to_numpy().sum() == 24
+    assert table.index[0] == "6 epochs, lr 0.2, rotation 10°, shift 2, scale and shear 0.1"
+    assert table.iloc[0]["mean loss (nats)"] == f"{(0.023917 + 0.022018 + 0.01993) / 3:.4f}"
+    chosen = RECIPES["tuned"]
+    assert (chosen.lr, chosen.rotation, chosen.shift, chosen.scale, chosen.shear) == (0.2, 10, 2, 0.1, 0.1)
+
+
+def grid_parameters(tmp_path, **changes) -> dict:
+    return {"dataset": "digits", "data_dir": None, "seeds": [0], "num_epochs": 1, "num_images": 100,
+            "study_seeds": [0], "study_epochs": 1, "original_seeds": [0], "reuse_records": False, "workers": None,
+            "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / "out"), **changes}
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("seeds", "[0, 0]", "without repeats"), ("num_epochs", 0, "at least 1"), ("reuse_records", "no", "True, False"),
+    ("original_seeds", [], "one or more"), ("dataset", "cifar", "'mnist'")])
+def test_a_grid_refuses_in_one_line(tmp_path, name, value, says):
+    with pytest.raises(ParameterError, match=f"^{name}: got .*{says}"):
+        ablations.setup(grid_parameters(tmp_path, **{name: value}))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_grid_keeps_what_was_run_and_said(tmp_path):
+    grid = ablations.setup(grid_parameters(tmp_path, seeds="[3]"))
+    records = grid.train(lambda recipe, seeds, epochs: [
+        ablations.run_config("instance", seed, epochs, recipe.without_l1()) for seed in seeds])
+    study = grid.train_study("original", [1])
+    grid.tell("groups", "So it is.", group_table(records))
+    grid.save()
+    out = tmp_path / "out"
+    assert json.loads((out / "summary.json").read_text())["findings"] == ["So it is."]
+    assert [record["config"]["seed"] for record in records] == [3] and "- So it is." in grid.brief()
+    kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
+    assert [record["run_id"] for record in kept] == [records[0]["run_id"]] and "wrong" not in kept[0]
+    original = [json.loads(line) for line in (out / "records" / "original.jsonl").read_text().splitlines()]
+    assert {record["run_id"] for record in original} == {record["run_id"] for record in study}
+    assert all("wrong" in record for record in original)
+
+
+def test_a_grid_published_in_part_shows_its_gaps(tmp_path):
+    """Nothing is trained in its place; without published runs all of them are."""
+    grid = ablations.setup(grid_parameters(tmp_path))
+    configs = affine_runs(grid.recipe, (0,), 1)
+    (record,) = train_all(configs[:1], grid.data, tmp_path / "runs")[0]
+    grid.published = {question(configs[0], grid.data.fingerprint): record}
+    assert grid.train(affine_runs) == [record] and grid.missing.startswith("**2 of 3 runs")
+    grid.published = {}
+    assert len(grid.train(affine_runs)) == 3 and grid.missing == ""
 
 
 def test_a_small_grid_trains(tiny_data, make_config, tmp_path):

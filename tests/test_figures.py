@@ -18,6 +18,7 @@ from helpers.data import Dataset
 from helpers.drawing import LOOKS, render, save_figure, show_figure, spread
 from helpers.figures import (
     plot_augmentation,
+    plot_beside_historical,
     plot_confusion,
     plot_misclassified,
     plot_normalization_axes,
@@ -26,6 +27,7 @@ from helpers.figures import (
     plot_validation_accuracy,
     plot_validation_loss,
 )
+from helpers.results import historical_table
 
 NORMS = tuple(VARIANTS)
 CURVES = [(plot_validation_loss, "val_loss"), (plot_validation_accuracy, "val_accuracy")]
@@ -77,6 +79,7 @@ def examples():
         "augmentation": plot_augmentation(data, RECIPES["tuned"]),
         "loss": plot_validation_loss(history(seeds=(0, 1)), "MNIST", HISTORICAL),
         "accuracy": plot_validation_accuracy(history(), "MNIST", HISTORICAL),
+        "beside": plot_beside_historical(history(seeds=(0, 1)), historical_table(), "MNIST"),
         "misclassified": plot_misclassified(wrong(12), data.val_images, "layer", "MNIST"),
         "confusion": plot_confusion({norm: matrix({(4, 9): 6}) for norm in NORMS}, "MNIST"),
         "overlap": plot_overlap(counts, "MNIST"),
@@ -243,6 +246,18 @@ def test_historical_values_are_marked_and_point_off_the_axis():
     assert len(marked(one, "historical", mpl.lines.Line2D)) == 1 and "BatchNorm" not in one.alt
     none = plot_validation_accuracy(history(["group"]), "MNIST", HISTORICAL[HISTORICAL["norm"] == "layer"])
     assert len(none.axes) == 1 and "istorical" not in none.alt  # nothing to compare with
+
+
+def test_historical_curves_stand_beside_ours_epoch_by_epoch(all_figures):
+    old, ours, figure = historical_table(), history(seeds=(0, 1)), all_figures["beside"]
+    for norm, ax in zip(NORMS, figure.axes, strict=True):
+        (there,) = [line for line in ax.lines if line.get_gid() == "historical"]
+        np.testing.assert_array_equal(there.get_xydata(), old[old.variant == norm][["epoch", "val_accuracy"]])
+        (here,) = [line for line in ax.lines if line.get_gid() == "mean"]
+        np.testing.assert_allclose(here.get_ydata(), ours[ours.norm == norm].groupby("epoch").val_accuracy.mean())
+        assert len([line for line in ax.lines if line.get_gid() == "seed"]) == 2
+    assert "BatchNorm ends at 99.43 % here (epoch 20) and at 97.46 % in the historical run (epoch 18)" in figure.alt
+    assert "one seed" in plot_beside_historical(history(["group"], epochs=1), old, "MNIST").alt
 
 
 @pytest.mark.parametrize(("plot", "column"), CURVES)

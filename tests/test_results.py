@@ -10,8 +10,25 @@ import torch
 from scipy import stats
 
 from helpers.config import VARIANTS, RunConfig, Study
-from helpers.findings import confusion_reading, findings, overlap_reading, pair_sentence, save_results, summary
-from helpers.intervals import half_width, holm, mcnemar_p, paired_p, t_interval, wilson_interval
+from helpers.findings import (
+    confusion_reading,
+    findings,
+    historical_reading,
+    overlap_reading,
+    pair_sentence,
+    save_results,
+    summary,
+    training_report,
+)
+from helpers.intervals import (
+    half_width,
+    holm,
+    mcnemar_p,
+    paired_p,
+    prediction_half_width,
+    t_interval,
+    wilson_interval,
+)
 from helpers.results import (
     compare_pairs,
     confusion_matrices,
@@ -230,6 +247,37 @@ def test_failed_runs_are_told_and_not_shown_as_flawless(data):
 def test_findings_without_runs(data):
     assert findings([], Study(), data) == ["No run finished, so there is nothing to report."]
     json.dumps(summary([], ["layer: failed"], Study(), data))
+
+
+def test_beside_the_historical_run():
+    """Its ends: LayerNorm 99.37 % and GroupNorm 99.40 % after 20 epochs, L1 + BatchNorm 97.46 % after 18."""
+    def rows(norm, seed, at_18, at_20):
+        return [{"norm": norm, "seed": seed, "epoch": epoch, "val_accuracy": at_18 if epoch <= 18 else at_20}
+                for epoch in range(1, 21)]
+
+    layer = [row for seed, end in enumerate((99.35, 99.39, 99.43)) for row in rows("layer", seed, 0, end)]
+    group = [row for seed, end in enumerate((99.59, 99.60, 99.61)) for row in rows("group", seed, 0, end)]
+    batch = [row for seed, end in enumerate((97.0, 98.0, 97.5)) for row in rows("batch", seed, end, 50)]
+    said = historical_reading(pd.DataFrame(layer + group + batch))
+    # t of 2 degrees of freedom, 4.3027, times the standard deviation, times sqrt(1 + 1/3)
+    assert "LayerNorm 99.37 % there, 99.39 ± 0.20 % here (inside)" in said
+    assert "GroupNorm 99.40 % there, 99.60 ± 0.05 % here (outside)" in said
+    assert "L1 + BatchNorm 97.46 % there, 97.50 ± 2.48 % here (inside)" in said, "both after 18 epochs"
+    assert "LayerNorm 99.37 % there, 99.35 % here (no range)" in historical_reading(pd.DataFrame(layer[:20]))
+    assert "too short" in historical_reading(pd.DataFrame(layer[:5]))
+
+
+def test_one_further_value_lies_in_the_prediction_interval():
+    """95 times in 100, whatever the five values before it were."""
+    draws = np.random.default_rng(0).normal(3, 2, (4000, 6))
+    hits = [abs(row[5] - row[:5].mean()) <= prediction_half_width(row[:5]) for row in draws]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.01)
+
+
+def test_reused_records_are_told(data):
+    records = [record("layer", 0, [1])]
+    assert "published records" in training_report(records, [], Study(reuse_records=True), data)
+    assert "published records" not in training_report(records, [], Study(), data)
 
 
 def test_files_hold_what_the_tables_hold(data, tmp_path):

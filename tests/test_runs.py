@@ -155,6 +155,10 @@ def test_published_records_answer_the_same_question_on_any_device(tiny_data, mak
     other_question = replace(configs[0], recipe=replace(configs[0].recipe, lr=0.3))
     train_all([other_question], tiny_data, tmp_path / "elsewhere", published=published)
     assert fits[-1] == other_question
+    runs.publish_records(records, "some", tmp_path, whole=False)  # without images: for accuracies, not for the study
+    assert runs.published_records(tmp_path) == {}
+    assert [r["history"] for r in runs.published_records(tmp_path, whole=False).values()] == [
+        record["history"] for record in sorted(records, key=lambda r: r["run_id"])]
     stale = [{**record, "version": 0} for record in records]
     runs.publish_records(stale, "some", tmp_path)
     assert runs.published_records(tmp_path) == {}

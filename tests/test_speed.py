@@ -21,9 +21,9 @@ from helpers.speed import (
     memory_table,
     ordinary_model,
     plain_model,
-    precision_differences,
-    precision_finding,
     ratios,
+    same_differences,
+    same_findings,
     save_measurements,
     speed_findings,
     target_table,
@@ -119,20 +119,26 @@ def test_findings_are_computed(results, tiny_data, tmp_path):
     assert summary["findings"] == sentences and summary["all_gain"] == 3.5 and len(summary["epochs"]) == 60
 
 
-def precision_rows(difference: int) -> pd.DataFrame:
-    return pd.DataFrame([(precision, "group", seed, 9950 + seed + gain * (difference + seed), 10_000)
-                         for gain, precision in enumerate(("float32", "bfloat16")) for seed in (0, 1, 2)],
-                        columns=["precision", "norm", "seed", "val_correct", "num_val"])
+def same_rows(difference: int) -> pd.DataFrame:
+    gains = {"ours": 0, "plain": 2, "bfloat16": 1}
+    return pd.DataFrame([(path, "group", seed, 9950 + seed + gain * (difference + seed), 10_000)
+                         for path, gain in gains.items() for seed in (0, 1, 2)],
+                        columns=["path", "norm", "seed", "val_correct", "num_val"])
 
 
-def test_what_bfloat16_costs_has_its_interval():
-    table = precision_differences(precision_rows(-1))
-    assert list(table.norm) == ["group", "all"]
+def test_what_another_path_costs_has_its_interval():
+    table = same_differences(same_rows(-1))
+    assert list(zip(table.path, table.norm, strict=True)) == [(path, norm) for path in ("plain", "bfloat16")
+                                                              for norm in ("group", "all")]
     for row in table.itertuples():
-        assert (row.float32, row.bfloat16, row.difference, row.n) == pytest.approx((99.51, 99.51, 0.0, 3))
-        assert row.half_width == pytest.approx(4.3027 / 3**0.5, rel=1e-4)  # t of 2 degrees of freedom; -1, 0, 1
-    assert "+0.0 ± 2.5 images right beside float32: within the noise" in precision_finding(table)
-    assert "more than the noise" in precision_finding(precision_differences(precision_rows(-6)))
+        assert (row.ours, row.theirs, row.difference, row.n) == pytest.approx((99.51, 99.51, 0.0, 3))
+        std = 2 if row.path == "plain" else 1  # of -2, 0, 2 and of -1, 0, 1
+        assert row.half_width == pytest.approx(4.3027 * std / 3**0.5, rel=1e-4)  # t of 2 degrees of freedom
+    plain, bfloat16 = same_findings(table)
+    assert "the plain path of `torch.nn` layers gets +0.0 ± 5.0 images right beside ours in float32: within" in plain
+    assert "training in bfloat16 gets +0.0 ± 2.5 images" in bfloat16
+    assert all("more than the noise" in sentence for sentence in same_findings(same_differences(same_rows(-6))))
+    assert list(same_differences(same_rows(-1).query("path != 'plain'")).path.unique()) == ["bfloat16"]
 
 
 @pytest.mark.parametrize("norm", VARIANTS)
