@@ -364,22 +364,26 @@ SAME = ROOT / "notebooks" / "records" / "same_results.csv"
 PATHS = {"plain": "the plain path of `torch.nn` layers", "bfloat16": "training in bfloat16"}
 
 
-def record_same(seeds: Sequence[int] = (0, 1, 2), runs_dir: str = "runs") -> None:
-    """Trains the recipe `tuned` on MNIST in every way and writes `SAME`: an hour and a half on two cores.
+def record_same(path: str, num_epochs: int, seeds: Sequence[int] = (0, 1, 2), runs_dir: str = "runs") -> None:
+    """Trains the recipe `tuned` on MNIST our way in float32 and along another path, and adds both to `SAME`.
 
-    "ours" in float32, "bfloat16", and "plain": the same weights, batches and updates through torch.nn's own layers.
+    path: "bfloat16", or "plain": the same weights, batches and updates through torch.nn's own layers. Nine runs each:
+    20 epochs take an hour on two cores.
     """
-    data = load_dataset("mnist")
-    ours, bfloat16 = (train_all(Study(seeds=tuple(seeds), precision=precision).run_configs("cpu"), data, runs_dir)[0]
-                      for precision in ("float32", "bfloat16"))
-    configs = Study(seeds=tuple(seeds)).run_configs("cpu")
-    folder = writable_folder(runs_dir, "runs_dir") / "plain"
-    with ProcessPoolExecutor(num_cores(), multiprocessing.get_context("spawn")) as pool:
-        plain = list(pool.map(functools.partial(_train_plain, data=data, folder=folder), configs))
-    rows = [(path, record["config"]["norm"], record["config"]["seed"], record["history"][-1]["val_correct"],
+    data, study = load_dataset("mnist"), Study(seeds=tuple(seeds), num_epochs=num_epochs)
+    ours, _ = train_all(study.run_configs("cpu"), data, runs_dir)
+    if path == "bfloat16":
+        theirs, _ = train_all(replace(study, precision=path).run_configs("cpu"), data, runs_dir)
+    else:
+        folder = writable_folder(runs_dir, "runs_dir") / "plain"
+        with ProcessPoolExecutor(num_cores(), multiprocessing.get_context("spawn")) as pool:
+            theirs = list(pool.map(functools.partial(_train_plain, data=data, folder=folder), study.run_configs("cpu")))
+    rows = [(name, record["config"]["norm"], record["config"]["seed"], num_epochs, record["history"][-1]["val_correct"],
              record["history"][-1]["val_loss"], len(data.val_labels))
-            for path, records in (("ours", ours), ("plain", plain), ("bfloat16", bfloat16)) for record in records]
-    table = pd.DataFrame(rows, columns=["path", "norm", "seed", "val_correct", "val_loss", "num_val"])
+            for name, records in (("ours", ours), (path, theirs)) for record in records]
+    columns = ["path", "norm", "seed", "num_epochs", "val_correct", "val_loss", "num_val"]
+    table = pd.concat([pd.read_csv(SAME) if SAME.is_file() else None, pd.DataFrame(rows, columns=columns)])
+    table = table.drop_duplicates(columns[:4], keep="last")
     write_atomically(SAME, table.to_csv(index=False, lineterminator="\n").encode())
 
 
@@ -391,22 +395,24 @@ def _train_plain(config: RunConfig, data: Dataset, folder: Path) -> dict:
 
 
 def same_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """For each path beside ours, and each norm or "all": mean accuracy (percent) of ours and of the path, the mean
-    difference over the runs in images, path minus ours, the half width of its 95 % t-interval, the number of pairs."""
+    """For each path beside ours, and each norm or "all": the runs' epochs, mean accuracy (percent) of ours and of the
+    path, the mean difference over the runs in images, path minus ours, the half width of its 95 % t-interval, the
+    number of pairs. A pair has the same norm, seed and number of epochs."""
     table = table.assign(accuracy=100 * table.val_correct / table.num_val)
-    table = table.pivot(index=["norm", "seed"], columns="path", values=["val_correct", "accuracy"])
+    table = table.pivot(index=["norm", "seed", "num_epochs"], columns="path", values=["val_correct", "accuracy"])
     rows = []
     for path in PATHS:
         if path not in table["accuracy"]:
             continue
         pairs = table.loc[:, (slice(None), ["ours", path])].dropna()
+        epochs = ", ".join(map(str, pairs.index.unique("num_epochs")))
         for norm in [*VARIANTS, "all"]:
             part = pairs if norm == "all" else pairs[pairs.index.get_level_values("norm") == norm]
             if len(part):
                 difference = (part["val_correct"][path] - part["val_correct"]["ours"]).to_list()
-                rows.append((path, norm, part["accuracy"]["ours"].mean(), part["accuracy"][path].mean(),
+                rows.append((path, norm, epochs, part["accuracy"]["ours"].mean(), part["accuracy"][path].mean(),
                              statistics.mean(difference), half_width(difference), len(difference)))
-    return pd.DataFrame(rows, columns=["path", "norm", "ours", "theirs", "difference", "half_width", "n"])
+    return pd.DataFrame(rows, columns=["path", "norm", "epochs", "ours", "theirs", "difference", "half_width", "n"])
 
 
 def same_table() -> pd.DataFrame:
@@ -415,7 +421,8 @@ def same_table() -> pd.DataFrame:
     return pd.DataFrame({
         "beside": table.path.map({path: name.replace("`", "") for path, name in PATHS.items()}),
         "variant": [VARIANTS[norm].title if norm in VARIANTS else "all" for norm in table.norm],
-        "ours (%)": table.ours.map("{:.3f}".format), "the other (%)": table.theirs.map("{:.3f}".format),
+        "epochs": table.epochs, "ours (%)": table.ours.map("{:.3f}".format),
+        "the other (%)": table.theirs.map("{:.3f}".format),
         "the other − ours (images)": [f"{row.difference:+.1f} ± {row.half_width:.1f}" for row in table.itertuples()],
         "pairs of runs": table.n}).set_index(["beside", "variant"])
 
@@ -426,7 +433,7 @@ def same_findings(table: pd.DataFrame) -> list[str]:
     for row in table[table.norm == "all"].itertuples():
         verdict = ("within the noise of the seeds" if abs(row.difference) <= row.half_width else
                    "more than the noise of the seeds")
-        sentences.append(f"In {row.n} pairs of runs with the recipe `tuned`, {PATHS[row.path]} gets "
+        sentences.append(f"In {row.n} pairs of runs of {row.epochs} epochs, {PATHS[row.path]} gets "
                          f"{row.difference:+.1f} ± {row.half_width:.1f} images right beside ours in float32: "
                          f"{verdict}.")
     return sentences
