@@ -4,6 +4,7 @@ The page is nbconvert's, through the template in `templates/report/`; what a tem
 """
 
 import html
+import itertools
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -54,6 +55,43 @@ def clean_html(source: str) -> str:
     return _CLEANER.clean(re.sub(r"<style\b.*?</style>", "", str(source), flags=re.DOTALL | re.IGNORECASE))
 
 
+# What an SVG may hold to stand in the page, as shapes and text; any other stays a picture, where nothing in it can run.
+SVG_TAGS = {"svg", "g", "defs", "path", "text", "tspan", "use", "clipPath", "rect"}
+SVG_ATTRIBUTES = {"role", "aria-label", "viewBox", "version", "width", "height", "id", "d", "x", "y", "transform",
+                  "style", "clip-path", "clipPathUnits"}
+
+
+def to_inline_svg(source: str, number: int, alt: str) -> str | None:
+    """A figure's SVG as it may stand in a page, its text selectable; None for one with anything foreign in it.
+
+    number: the figure's on its page, in front of its ids: they would repeat from figure to figure. alt: its name.
+    """
+    svg, href = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+    try:
+        root = ElementTree.fromstring(source)
+    except ElementTree.ParseError:
+        return None
+    # matplotlib's one rule, which would reach the whole page; what sets these itself, does so in its own style
+    for defs in root.iter(f"{svg}defs"):
+        for style in defs.findall(f"{svg}style"):
+            if style.text != "*{stroke-linejoin: round; stroke-linecap: butt}":
+                return None
+            defs.remove(style)
+    for node in root.iter():
+        target = node.attrib.pop(href, "#")
+        if (node.tag.removeprefix(svg) not in SVG_TAGS or not set(node.attrib) <= SVG_ATTRIBUTES
+                or not target.startswith("#") or re.search(r"url\((?!#)", " ".join(node.attrib.values()))):
+            return None
+        node.tag = node.tag.removeprefix(svg)
+        if target != "#":
+            node.set("href", f"#figure{number}-{target[1:]}")
+        for name, value in node.attrib.items():
+            value = f"figure{number}-{value}" if name == "id" else value.replace("url(#", f"url(#figure{number}-")
+            node.set(name, value)
+    root.attrib.update({"style": "stroke-linejoin: round; stroke-linecap: butt", "role": "img", "aria-label": alt})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
 _NUM_CHILDREN = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "msubsup": 3, "munder": 2, "mover": 2, "munderover": 3}
 
 
@@ -100,12 +138,26 @@ class _Exporter(HTMLExporter):
                          extra_template_basedirs=[str(Path(__file__).parent / "templates")],
                          exclude_input_prompt=True, exclude_output_prompt=True)
 
+        self.numbers, self.pictures = itertools.count(1), {}
+
     def default_filters(self):
         yield from super().default_filters()
+        yield "inline_svg", self.inline_svg
         yield "clean_html", clean_html
         yield "alt_text", lambda metadata: next(
-            (entry["alt"] for entry in metadata.values() if isinstance(entry, dict) and entry.get("alt")),
+            (str(entry["alt"]) for entry in metadata.values() if isinstance(entry, dict) and entry.get("alt")),
             "A figure without a description")
+
+    def inline_svg(self, source: str, alt: str) -> str:
+        """A placeholder for the figure: the page's parser would rewrite its names. Empty for one that stays a picture.
+
+        A private character begins it, which means nothing in any text.
+        """
+        svg = to_inline_svg(source, next(self.numbers), alt)
+        placeholder = f"\ue002{len(self.pictures)}\ue003"
+        if svg:
+            self.pictures[placeholder] = svg
+        return placeholder if svg else ""
 
     @pass_context
     def markdown2html(self, context, source):
@@ -222,10 +274,11 @@ def to_html(nb, name: str = "Report") -> str:
     """An executed notebook, tidied in place, as one HTML page. Raises ReportError for a formula that stays TeX."""
     tidy(nb)
     failed = failure(nb)
-    page, _ = _Exporter().from_notebook_node(nb, {"failure": failed, "metadata": {"name": name}})
+    exporter = _Exporter()
+    page, _ = exporter.from_notebook_node(nb, {"failure": failed, "metadata": {"name": name}})
     soup = BeautifulSoup(page, "html.parser")
     _set_in_order(soup, failed=failed is not None)
-    return str(soup)
+    return re.sub("\ue002\\d+\ue003", lambda placeholder: exporter.pictures.get(placeholder[0], ""), str(soup))
 
 
 def export(notebook_path: str | Path, html_path: str | Path) -> None:

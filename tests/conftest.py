@@ -1,6 +1,7 @@
 """Shared by the tests: small data, small configurations, and the real archives where they are at hand."""
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,24 @@ def mnist_dir() -> Path:
         if folder and (Path(folder) / "train-images-idx3-ubyte.gz").is_file():
             return Path(folder).resolve()
     pytest.skip("the four MNIST archives are not on this machine (set MNIST_DATA_DIR)")
+
+
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """`python -m` ... as a user would, without MNIST and without a mirror that answers."""
+    environment = {**os.environ, "MNIST_MIRRORS": "http://127.0.0.1:9/", "PYTHONPATH": ""}
+    environment.pop("MNIST_DATA_DIR", None)
+    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True,
+                          timeout=280)
+
+
+@pytest.fixture(scope="session")
+def digits_report(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """`python -m helpers.report` on the digits, one epoch, two seeds: its folder (`out`, `runs`) and how it ended."""
+    folder = tmp_path_factory.mktemp("report")
+    done = run("helpers.report", "-p", "dataset", "digits", "-p", "num_epochs", "1", "-p", "seeds", "[0, 1]",
+               "-p", "runs_dir", str(folder / "runs"), "--output-dir", str(folder / "out"))
+    assert done.returncode == 0, done.stderr
+    return folder, done
 
 
 @pytest.fixture

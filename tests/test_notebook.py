@@ -2,10 +2,7 @@
 
 import ast
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
+from conftest import run
 
 from helpers.config import Study
 
@@ -93,28 +91,11 @@ def test_committed_figures_have_an_alt_text(notebook):
 # --- as run ---------------------------------------------------------------------------------------------------------
 
 
-def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "MNIST_MIRRORS": "http://127.0.0.1:9/", "PYTHONPATH": ""}
-    environment.pop("MNIST_DATA_DIR", None)
-    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True,
-                          timeout=280)
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """`python -m helpers.report` on the digits: one epoch, two seeds."""
-    folder = tmp_path_factory.mktemp("report")
-    done = run("helpers.report", "-p", "dataset", "digits", "-p", "num_epochs", "1", "-p", "seeds", "[0, 1]",
-               "-p", "runs_dir", str(folder / "runs"), "--output-dir", str(folder / "out"))
-    assert done.returncode == 0, done.stderr
-    return folder, done
-
-
-def test_report_holds_all_that_is_promised(report):
-    folder, done = report
+def test_report_holds_all_that_is_promised(digits_report):
+    folder, done = digits_report
     out = folder / "out"
     assert {path.name for path in out.iterdir()} == {
-        "mnist_normalization.html", "mnist_normalization.ipynb", "figures", "results.csv", "summary.json"}
+        "mnist_normalization.html", "mnist_normalization.ipynb", "figures", "records", "results.csv", "summary.json"}
     assert {path.name for path in (out / "figures").iterdir()} == FIGURES
     table = pd.read_csv(out / "results.csv")
     assert len(table) == 3 * 2 * 1 and set(table.dataset) == {"digits"}
@@ -126,8 +107,8 @@ def test_report_holds_all_that_is_promised(report):
         assert f"layer, seed {seed}" in done.stderr, "a progress bar for each run"
 
 
-def test_nobody_mistakes_the_digits_for_mnist(report):
-    out = report[0] / "out"
+def test_nobody_mistakes_the_digits_for_mnist(digits_report):
+    out = digits_report[0] / "out"
     page = (out / "mnist_normalization.html").read_text()
     brief = page[page.index("In brief"):page.index("Parameters and environment")]
     assert "Notice" in brief and "not on MNIST" not in brief and "embedded digits" in brief
@@ -139,15 +120,15 @@ def test_nobody_mistakes_the_digits_for_mnist(report):
                if "image/png" in output.get("data", {}) and "Diagram of an activation" not in str(output.metadata))
 
 
-def test_executed_notebook_has_no_debris(report):
-    nb = nbformat.read(report[0] / "out" / "mnist_normalization.ipynb", 4)
+def test_executed_notebook_has_no_debris(digits_report):
+    nb = nbformat.read(digits_report[0] / "out" / "mnist_normalization.ipynb", 4)
     outputs = [output for cell in code_cells(nb) for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
     assert "it/s" not in json.dumps(outputs) and "widgets" not in nb.metadata
 
 
-def test_findings_stand_first_and_are_those_of_the_summary(report):
-    folder, _ = report
+def test_findings_stand_first_and_are_those_of_the_summary(digits_report):
+    folder, _ = digits_report
     nb = nbformat.read(folder / "out" / "mnist_normalization.ipynb", 4)
     summary = json.loads((folder / "out" / "summary.json").read_text())
     first = next(o for cell in code_cells(nb) for o in cell.outputs)
@@ -155,9 +136,9 @@ def test_findings_stand_first_and_are_those_of_the_summary(report):
     assert all(finding in text for finding in summary["findings"])
 
 
-def test_again_from_inside_notebooks_trains_nothing(report):
+def test_again_from_inside_notebooks_trains_nothing(digits_report):
     """Plain papermill, from the notebook's own folder, on the same runs."""
-    folder, _ = report
+    folder, _ = digits_report
     records = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("record.json")}
     assert len(records) == 6
     done = run("papermill", "mnist_normalization.ipynb", str(folder / "out.ipynb"), "-p", "dataset", "digits",
