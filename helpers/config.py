@@ -103,6 +103,7 @@ RULES: dict[str, Rule] = {
     "num_batches": _integer(1, 10_000),  # of one measurement of speed
     "repetitions": _integer(1, 1000),
     "workers": _optional(_integer(1, 1024), "two for each core"),
+    "scheduler": _optional(Rule("the address of a Dask scheduler or its file", _PATH.accepts), "this machine alone"),
     "runs_dir": _PATH,
     "output_dir": _optional(_PATH, "no files"),
     "precision": _one_of("auto", "float32", "bfloat16"),
@@ -254,6 +255,7 @@ class Study:
     precision: str | None = None
     device: str = "auto"
     workers: int | None = None
+    scheduler: str | None = None
     reuse_records: bool = False
     runs_dir: str = "runs"
     output_dir: str | None = None

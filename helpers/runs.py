@@ -4,25 +4,36 @@ A run lives in `runs_dir/<run id>/`: `checkpoint.pt` after every epoch, `record.
 digest of the configuration, the data and the training code's version, so a run is found again by its content.
 """
 
+import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import os
 import platform
+import re
+import shutil
+import tempfile
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock
 
-from helpers.config import RunConfig
+from helpers.config import ParameterError, RunConfig
 from helpers.data import Dataset
 from helpers.files import ROOT, writable_folder, write_atomically
 from helpers.together import fit_together
 from helpers.training import VERSION, DivergedError, Progress, check_batch_size, fit
+
+if TYPE_CHECKING:
+    import distributed
 
 OnProgress = Callable[[Progress], None]
 RECORDS = ROOT / "notebooks" / "records"
@@ -36,13 +47,15 @@ def run_id(config: RunConfig, fingerprint: str) -> str:
 
 
 def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path, workers: int | None = None,
-              published: Mapping[str, dict] = MappingProxyType({})) -> tuple[list[dict], list[str]]:
+              published: Mapping[str, dict] = MappingProxyType({}), scheduler: str | None = None
+              ) -> tuple[list[dict], list[str]]:
     """The records of all runs, in the order of `configs`, and one line for each run that failed.
 
     What is in `runs_dir`, or among the `published` records (see `published_records`), is read, not trained. Several
     runs on the CPU train in `workers` processes (None: two for each core, so that the last runs share the cores and
     none stands idle), one thread each; a single one in this process. The bits are the same either way. On CUDA the
     seeds of a variant train as one wider network, in this process: the same but for rounding (`helpers.together`).
+    scheduler: the address of a Dask scheduler, or its file: the runs go to its workers, whatever the device.
     A relative `runs_dir` starts at the project's folder. Raises ParameterError, before any training, and DivergedError
     when not one run finishes.
     """
@@ -58,8 +71,11 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
     on_cpu = all(config.device == "cpu" for config in todo.values())
     workers = min(workers or 2 * num_cores(), len(todo)) if on_cpu else 1
     on_cuda = all(config.device == "cuda" for config in todo.values())
-    with _bars(todo) as on_progress:
+    if scheduler and todo:
+        outcomes = functools.partial(_train_side_by_side, scheduler=scheduler)
+    else:
         outcomes = _train_side_by_side if workers > 1 else _train_together if on_cuda else _train_here
+    with _bars(todo) as on_progress:
         for name, record in outcomes(todo, data, fingerprint, folder, workers, on_progress):
             if isinstance(record, str):
                 failures[name] = record
@@ -107,13 +123,21 @@ def _locked(places: Sequence[Path]) -> Iterator[None]:
 
 def _keep(place: Path, config: RunConfig, data: Dataset, fingerprint: str, outcome: dict) -> dict:
     """The whole record of a run, written to its folder."""
-    record = {
-        "run_id": place.name, "version": VERSION, "config": config.to_dict(),
+    record = _record(place.name, config, data, fingerprint, outcome)
+    _write(place, record)
+    return record
+
+
+def _write(place: Path, record: dict) -> None:
+    write_atomically(place / "record.json", json.dumps(record).encode())
+
+
+def _record(name: str, config: RunConfig, data: Dataset, fingerprint: str, outcome: dict) -> dict:
+    return {
+        "run_id": name, "version": VERSION, "config": config.to_dict(),
         "dataset": {"name": data.name, "title": data.title, "fingerprint": fingerprint,
                     "num_train": len(data.train_labels), "num_val": len(data.val_labels)},
         **outcome, "environment": environment(config.device)}
-    write_atomically(place / "record.json", json.dumps(record).encode())
-    return record
 
 
 def read_record(place: Path) -> dict | None:
@@ -164,7 +188,7 @@ def publish_records(records: Sequence[dict], name: str, folder: Path = RECORDS, 
 def environment(device: str = "cpu") -> dict[str, str]:
     """What a run was computed with. No path, user or host name: records are published."""
     return {
-        "python": platform.python_version(), "torch": torch.__version__.split("+")[0],
+        "python": platform.python_version(), "torch": _torch_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "processor": _processor(), "cores": str(num_cores()),
@@ -211,35 +235,94 @@ def _train_together(todo: dict[str, RunConfig], data: Dataset, fingerprint: str,
 
 
 def _train_side_by_side(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, workers: int,
-                        on_progress: Callable[[str, Progress], None]) -> Outcomes:
-    import dask
-    from distributed import Client, LocalCluster, as_completed
+                        on_progress: Callable[[str, Progress], None], scheduler: str | None = None) -> Outcomes:
+    from distributed import KilledWorker, as_completed
 
-    # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
-    with (dask.config.set({"distributed.comm.timeouts.connect": "60s", "distributed.admin.tick.limit": "1h"}),
-          LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
-                       dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL) as cluster,
-          Client(cluster) as client):
+    with _client(workers, scheduler) as client, tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as marker:
         client.subscribe_topic("progress", lambda event: on_progress(event[1][0], Progress(**event[1][1])))
-        shared = client.scatter(data, broadcast=True, hash=False)
-        futures = [client.submit(_train_on_worker, name, config, shared, fingerprint, str(folder), key=name)
+        with warnings.catch_warnings():  # a task that holds the data can be repeated when a worker dies with its copy;
+            warnings.filterwarnings("ignore", "Sending large graph")  # what is scattered would be lost
+            shared = client.submit(_as_it_is, data, pure=False)
+        futures = [client.submit(_train_on_worker, name, config, shared, fingerprint, marker.name, key=name, retries=2)
                    for name, config in todo.items()]
         for future in as_completed(futures):
-            error = future.exception()
+            name, error = future.key, future.exception()
             if error is None:
-                yield future.key, future.result()
-            elif isinstance(error, DivergedError):
-                yield future.key, str(error)
+                outcome = future.result()
+                if isinstance(outcome, dict) and read_record(folder / name) is None:  # the worker has no such folder
+                    with _locked([folder / name]):
+                        _write(folder / name, outcome)
+                yield name, outcome
+            elif isinstance(error, KilledWorker):
+                yield name, f"{todo[name].norm}, seed {todo[name].seed}: the workers that trained it died"
+            elif isinstance(error, OSError):  # a full disk of one machine; the other runs go on
+                yield name, f"{todo[name].norm}, seed {todo[name].seed}: {error}"
             else:
                 raise error
 
 
-def _train_on_worker(name: str, config: RunConfig, data: Dataset, fingerprint: str, folder: str) -> dict:
+def _train_on_worker(name: str, config: RunConfig, data: Dataset, fingerprint: str, marker: str) -> dict | str:
+    """A run in a worker's process, in the client's folder if the worker sees its `marker`, else in memory alone."""
     from distributed import get_worker
 
     worker = get_worker()
-    return train_one(config, data, fingerprint, Path(folder),
-                     lambda progress: worker.log_event("progress", (name, vars(progress))))
+
+    def tell(progress: Progress) -> None:
+        worker.log_event("progress", (name, vars(progress)))
+
+    try:
+        with _ONE_AT_A_TIME:  # the random state is the process's: a worker with several threads trains one by one
+            if Path(marker).exists():
+                return train_one(config, data, fingerprint, Path(marker).parent, tell)
+            return _record(name, config, data, fingerprint, fit(config, data, None, tell))
+    except DivergedError as error:  # told, not raised: it would be tried again
+        return str(error)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _as_it_is(data: Dataset) -> Dataset:
+    return data
+
+
+@contextlib.contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client"]:
+    """A client of the Dask cluster at `scheduler`, or of one on this machine for as long as it is needed."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "60s" if scheduler is None else "10s",
+                                             "distributed.admin.tick.limit": "1h"}))
+        if scheduler is None:
+            # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
+            cluster = stack.enter_context(LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
+                dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL))
+            yield stack.enter_context(Client(cluster))
+            return
+        where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+        if "address" in where and not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", scheduler):
+            raise ParameterError(f"scheduler: got {scheduler!r}, takes an address such as 'tcp://10.0.0.1:8786', or a "
+                                 "scheduler file that is there")
+        try:
+            client = stack.enter_context(Client(**where, timeout=10))
+            client.wait_for_workers(1, timeout=60)
+        except (OSError, ValueError, asyncio.TimeoutError) as error:
+            raise ParameterError(f"scheduler: got {scheduler!r}, but no Dask scheduler with a worker answers "
+                                 "there") from error
+        with tempfile.TemporaryDirectory() as folder:  # so that workers run this code, wherever they were started
+            client.upload_file(shutil.make_archive(f"{folder}/helpers", "zip", ROOT, "helpers"))
+        for address, version in client.run(_torch_version).items():
+            if version != _torch_version():
+                raise ParameterError(f"scheduler: the worker at {address} has torch {version}, this process has "
+                                     f"{_torch_version()}; the results would differ")
+        yield client
+
+
+def _torch_version() -> str:
+    return torch.__version__.split("+")[0]
 
 
 # --- progress bars --------------------------------------------------------------------------------------------------
