@@ -224,13 +224,15 @@ def _find(name: str, data_dir: Path) -> bytes | None:
 
     Raises DataError when it is there and no copy has the published SHA-256: it was cut, swapped or altered.
     """
-    faults = []
+    faults, (_, num_items, header) = [], MNIST_FILES[name]
+    size = header + num_items * (784 if "images" in name else 1)  # bytes
     for folder in (data_dir, data_dir / "MNIST" / "raw"):
         for path in (folder / name, folder / f"{name}.gz"):
             try:
                 if not path.is_file():
                     continue
-                content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+                with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                    content = file.read(size + 1)  # no more, whatever it unpacks to
             except (OSError, EOFError, zlib.error) as error:
                 faults.append(f"{path} can't be read ({error})")
                 continue
@@ -259,6 +261,8 @@ def _download(data_dir: Path) -> None:
         with FileLock(data_dir / ".download.lock"):
             if all((data_dir / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES):
                 return  # another process was faster
+            for debris in data_dir.glob(".download-*"):  # of a process that was killed
+                shutil.rmtree(debris, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as temporary:
                 source = _download_from_mirrors(Path(temporary))
                 target = data_dir / "MNIST" / "raw"

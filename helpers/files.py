@@ -29,6 +29,12 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def clear_debris(folder: Path) -> None:
+    """Deletes what killed processes left of `write_atomically` in `folder`; its lock must be held."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def writable_folder(folder: str | Path, parameter: str) -> Path:
     """`folder` (relative: to the project's), made if need be.
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import nbformat
@@ -192,6 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
             parameters["dataset"] = "mnist"
         writable_folder(folder, "output_dir")
         page = folder / f"{notebook.stem}.html"
+        for debris in folder.glob(".new-*"):  # of a process that was killed, not of one that is at work
+            if time.time() - debris.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(debris, ignore_errors=True)
         # In a folder of its own until it is done: what is refused or interrupted leaves the earlier report as it was.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as temporary:
             new = Path(temporary)

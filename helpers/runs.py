@@ -28,7 +28,7 @@ from filelock import FileLock
 
 from helpers.config import ParameterError, RunConfig
 from helpers.data import Dataset
-from helpers.files import ROOT, writable_folder, write_atomically
+from helpers.files import ROOT, clear_debris, writable_folder, write_atomically
 from helpers.together import fit_together
 from helpers.training import VERSION, DivergedError, Progress, check_batch_size, fit
 
@@ -118,6 +118,7 @@ def _locked(places: Sequence[Path]) -> Iterator[None]:
         for place in sorted(places):  # in one order everywhere, so that no two wait for each other
             place.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(place / ".lock"))
+            clear_debris(place)
         yield
 
 
@@ -213,6 +214,11 @@ def _processor() -> str:
 Outcomes = Iterator[tuple[str, dict | str]]  # run id, its record or what went wrong in one line
 
 
+def _on_disk(config: RunConfig, error: OSError) -> str:
+    return (f"{config.norm}, seed {config.seed}: {error.strerror or error}; "
+            "the next start goes on from the last finished epoch")
+
+
 def _train_here(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, _: int,
                 on_progress: Callable[[str, Progress], None]) -> Outcomes:
     for name, config in todo.items():
@@ -220,6 +226,8 @@ def _train_here(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, fol
             yield name, train_one(config, data, fingerprint, folder, lambda p, name=name: on_progress(name, p))
         except DivergedError as error:
             yield name, str(error)
+        except OSError as error:  # a full disk: what was computed stays, and the other runs go on
+            yield name, _on_disk(config, error)
 
 
 def _train_together(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, _: int,
@@ -256,7 +264,7 @@ def _train_side_by_side(todo: dict[str, RunConfig], data: Dataset, fingerprint: 
             elif isinstance(error, KilledWorker):
                 yield name, f"{todo[name].norm}, seed {todo[name].seed}: the workers that trained it died"
             elif isinstance(error, OSError):  # a full disk of one machine; the other runs go on
-                yield name, f"{todo[name].norm}, seed {todo[name].seed}: {error}"
+                yield name, _on_disk(todo[name], error)
             else:
                 raise error
 

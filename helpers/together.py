@@ -79,7 +79,7 @@ def fit_together(configs: Sequence[RunConfig], data: Dataset, checkpoints: Seque
                     failed[run.config.seed] = error
                     continue
                 run.history.append(row)
-                save_checkpoint(run.path, run.net, run.optimizer, run.average, run.history)
+                save_checkpoint(run.path, run.config, run.net, run.optimizer, run.average, run.history)
                 on_progress(run.config, Progress(epoch, updates.num_batches, updates.num_batches, first.num_epochs,
                                                  run.evaluation.accuracy))
         for run in runs:

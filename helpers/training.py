@@ -3,10 +3,12 @@
 import contextlib
 import copy
 import ctypes
+import hashlib
 import io
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,7 +226,7 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
             means = train_one_epoch(net, optimizer, images, labels, config, epoch, average, on_batch)
             evaluation = evaluate(average or net, val_images, val_labels)
             history.append(history_row(config, epoch, optimizer.param_groups[0]["lr"], means, evaluation, start))
-            save_checkpoint(checkpoint, net, optimizer, average, history)
+            save_checkpoint(checkpoint, config, net, optimizer, average, history)
             on_progress(Progress(epoch, num_batches, num_batches, config.num_epochs, evaluation.accuracy))
         if evaluation is None:  # every epoch was in the checkpoint
             evaluation = evaluate(average or net, val_images, val_labels)
@@ -239,7 +241,7 @@ def prepare(config: RunConfig, device: torch.device, checkpoint: Path | None,
     net = build(config.norm, config.num_groups or 2, recipe.dropout, config.seed, recipe.precision).to(device)
     optimizer = make_optimizer(net, recipe)
     average = copy.deepcopy(net) if recipe.ema_decay else None
-    return net, optimizer, average, load_checkpoint(checkpoint, net, optimizer, average, device)
+    return net, optimizer, average, load_checkpoint(checkpoint, config, net, optimizer, average, device)
 
 
 def history_row(config: RunConfig, epoch: int, lr: float, means: dict[str, float], evaluation: Evaluation,
@@ -302,35 +304,54 @@ def check_batch_size(recipe: Recipe, data: Dataset) -> None:
 # --- the state of a run on disk -------------------------------------------------------------------------------------
 
 
-def save_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.Module | None, history: list) -> None:
+def save_checkpoint(path: Path | None, config: RunConfig, net: nn.Module, optimizer, average: nn.Module | None,
+                    history: list) -> None:
     """Everything that the next epoch needs; random states are not among it, since each epoch seeds its own."""
     if path is None:
         return
     content = io.BytesIO()
-    torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(),
+    torch.save({"run": _identity(config), "net": net.state_dict(), "optimizer": optimizer.state_dict(),
                 "average": average.state_dict() if average is not None else None, "history": history}, content)
-    write_atomically(path, content.getvalue())
+    # torch.load does not notice a flipped bit in a tensor: the last 32 bytes do
+    write_atomically(path, content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
 
 
-def load_checkpoint(path: Path | None, net: nn.Module, optimizer, average: nn.Module | None, device) -> list:
-    """Restores what `save_checkpoint` wrote and returns the history so far; one that can't be read is set aside."""
+def load_checkpoint(path: Path | None, config: RunConfig, net: nn.Module, optimizer, average: nn.Module | None,
+                    device) -> list:
+    """Restores what `save_checkpoint` wrote and returns the history so far.
+
+    One that is damaged, or another run's, is set aside with a warning, and nothing of it is loaded.
+    """
     if path is None or not path.exists():
         return []
     before = [copy.deepcopy(part.state_dict()) for part in (net, optimizer)]
     try:
-        content = torch.load(path, map_location=device, weights_only=True)  # never runs code from a pickle
+        written = path.read_bytes()
+        if hashlib.sha256(written[:-32]).digest() != written[-32:]:
+            raise ValueError("it is damaged")
+        content = torch.load(io.BytesIO(written[:-32]), map_location=device, weights_only=True)  # never runs a pickle's code
+        if content["run"] != _identity(config):
+            raise ValueError("it is another run's")
         net.load_state_dict(content["net"])
         optimizer.load_state_dict(content["optimizer"])
         if average is not None:
             average.load_state_dict(content["average"])
         return list(content["history"])
-    except Exception:  # whatever is wrong with it, the run can start again
-        os.replace(path, path.with_suffix(".damaged"))
+    except Exception as error:  # whatever is wrong with it, the run can start again
+        aside = path.with_suffix(".damaged")
+        os.replace(path, aside)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        warnings.warn(f"the checkpoint of {config.norm}, seed {config.seed} can't be used and stands aside as "
+                      f"{aside.name}; the run starts again ({reason})", stacklevel=2)
         net.load_state_dict(before[0])
         optimizer.load_state_dict(before[1])
         if average is not None:
             average.load_state_dict(before[0])
         return []
+
+
+def _identity(config: RunConfig) -> dict:
+    return {"config": config.to_dict(), "version": VERSION}
 
 
 # --- the machine ----------------------------------------------------------------------------------------------------
