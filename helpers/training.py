@@ -329,7 +329,8 @@ def load_checkpoint(path: Path | None, config: RunConfig, net: nn.Module, optimi
         written = path.read_bytes()
         if hashlib.sha256(written[:-32]).digest() != written[-32:]:
             raise ValueError("it is damaged")
-        content = torch.load(io.BytesIO(written[:-32]), map_location=device, weights_only=True)  # never runs a pickle's code
+        # weights_only: what is pickled in it is never run
+        content = torch.load(io.BytesIO(written[:-32]), map_location=device, weights_only=True)
         if content["run"] != _identity(config):
             raise ValueError("it is another run's")
         net.load_state_dict(content["net"])
