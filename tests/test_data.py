@@ -1,8 +1,10 @@
 """What is loaded is what was published, or there is one clear line; batches are what they say."""
 
 import contextlib
+import errno
 import gzip
 import http.server
+import multiprocessing
 import os
 import shutil
 import socket
@@ -215,6 +217,87 @@ def test_data_dir_that_is_a_file(tmp_path, mnist_dir, monkeypatch):
         monkeypatch.setenv("MNIST_MIRRORS", url)
         with pytest.raises(DataError, match=r"data_dir: .* can't be written"):
             load_dataset("mnist", tmp_path / "file")
+
+
+def test_a_server_that_falls_silent_in_the_middle(mnist_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "STALL_SECONDS", 0.5)
+    with (mirror(mnist_dir, lambda name, content: content if "labels" in name else None) as (silent, _),
+          mirror(mnist_dir) as (good, _)):
+        monkeypatch.setenv("MNIST_MIRRORS", f"{silent} {good}")
+        assert load_dataset("mnist", tmp_path).name == "mnist"
+
+
+def test_a_mirror_with_a_swapped_pair(mnist_dir, tmp_path, monkeypatch):
+    other = {"t10k-labels-idx1-ubyte.gz": "train-labels-idx1-ubyte.gz"}
+    with mirror(mnist_dir, lambda name, content: (mnist_dir / other.get(name, name)).read_bytes()) as (swapped, _):
+        monkeypatch.setenv("MNIST_MIRRORS", swapped)
+        with pytest.raises(DataError, match="no mirror delivers it"):
+            load_dataset("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+def test_a_disk_that_fills_up(mnist_dir, tmp_path, monkeypatch, dataset):
+    """No file may grow beyond 1 MB: the images do not fit. Nothing half-done stays, and nothing wrong is trained on."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with mirror(mnist_dir) as (url, _):
+        monkeypatch.setenv("MNIST_MIRRORS", url)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+        try:
+            if dataset == "auto":
+                data = load_dataset(dataset, tmp_path)
+                assert data.name == "digits" and "not MNIST" in data.notice
+            else:
+                with pytest.raises(DataError, match="File too large") as error:
+                    load_dataset(dataset, tmp_path)
+                assert "\n" not in str(error.value)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".download.lock"]
+
+
+def _load(folder: str, queue) -> None:
+    queue.put(load_dataset("mnist", folder).fingerprint)
+
+
+def test_two_first_starts_download_once(mnist_dir, tmp_path, monkeypatch):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with mirror(mnist_dir) as (url, asked):
+        monkeypatch.setenv("MNIST_MIRRORS", url)
+        load_dataset("mnist", tmp_path / "one")
+        once = len(asked)
+        processes = [context.Process(target=_load, args=(str(tmp_path / "two"), queue)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        found = {queue.get(timeout=120) for _ in processes}
+        for process in processes:
+            process.join()
+    assert len(found) == 1 and len(asked) == 2 * once
+
+
+def test_what_a_killed_download_left_is_cleared(mnist_dir, tmp_path, monkeypatch):
+    (tmp_path / ".download-abc" / "MNIST").mkdir(parents=True)
+    with mirror(mnist_dir) as (url, _):
+        monkeypatch.setenv("MNIST_MIRRORS", url)
+        load_dataset("mnist", tmp_path)
+    assert not (tmp_path / ".download-abc").exists()
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+def test_a_folder_that_can_only_be_read(mnist_dir, tmp_path, monkeypatch, dataset):
+    """What is there is read; what is not, is one line: whoever names a folder does not want the digits."""
+    monkeypatch.setattr(data_module, "FileLock", lambda path: _refuse(path))
+    for archive in ARCHIVES:
+        shutil.copy(mnist_dir / archive, tmp_path)
+    assert load_dataset(dataset, tmp_path).name == "mnist"
+    with mirror(mnist_dir) as (url, _), pytest.raises(DataError, match=r"data_dir: .* can't be written \(Read-only"):
+        monkeypatch.setenv("MNIST_MIRRORS", url)
+        load_dataset(dataset, tmp_path / "other")
+
+
+def _refuse(path):
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 # --- the embedded digits, hold-outs ---------------------------------------------------------------------------------

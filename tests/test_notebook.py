@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -167,3 +168,26 @@ def test_bad_input_stops_the_report(tmp_path):
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: batch_size: got 2000, takes at most the 1,437")
     assert not (tmp_path / "out" / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_eight_papermill_runs_at_once_lose_nothing(tmp_path):
+    """As a shell loop starts them, on the same folder of runs; the parameters of each from a file."""
+    def one(seed: int):
+        (tmp_path / f"{seed}.yaml").write_text(f"dataset: digits\nnorms: [group]\nseeds: [{seed}, 9]\nnum_epochs: 1\n"
+                                               f"workers: 1\nruns_dir: {tmp_path / 'runs'}\n"
+                                               f"output_dir: {tmp_path / f'out-{seed}'}\n")
+        return run("papermill", str(MAIN), str(tmp_path / f"{seed}.ipynb"), "-f", str(tmp_path / f"{seed}.yaml"),
+                   "--no-progress-bar")
+
+    with ThreadPoolExecutor(8) as pool:
+        ended = list(pool.map(one, range(8)))
+    assert [done.returncode for done in ended] == [0] * 8, [done.stderr[-500:] for done in ended if done.returncode]
+    assert len(list((tmp_path / "runs").glob("*/record.json"))) == 9, "eight seeds, and one that all of them ask for"
+    shared = set()
+    for seed in range(8):
+        summary = json.loads((tmp_path / f"out-{seed}" / "summary.json").read_text())
+        assert summary["seeds"] == [seed, 9] and summary["num_runs"] == 2
+        table = pd.read_csv(tmp_path / f"out-{seed}" / "results.csv")
+        shared.add(table[table.seed == 9].val_loss.item())
+    assert len(shared) == 1
