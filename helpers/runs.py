@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[Progress], None]
 RECORDS = ROOT / "notebooks" / "records"
+MOST_BARS = 30      # a bar for each run; more do not fit on a screen
 MOST_TOGETHER = 20  # seeds in one wider network: 1 GB of a GPU's memory
 
 
@@ -338,17 +339,32 @@ def _torch_version() -> str:
 
 @contextlib.contextmanager
 def _bars(todo: dict[str, RunConfig]) -> Iterator[Callable[[str, Progress], None]]:
-    """One bar for each run, gone when all are done, so that a saved notebook holds none of them."""
+    """One bar for each run, or one for all where they are many; gone when all are done: a saved notebook holds none."""
     if not todo:
         yield lambda name, progress: None
         return
-    tqdm = _tqdm()
-    bars = {name: tqdm(total=1, position=i, leave=False, mininterval=0.5, desc=f"{config.norm}, seed {config.seed}",
-                       bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]")
-            for i, (name, config) in enumerate(todo.items())}
+    bars = (_OneBar if len(todo) > MOST_BARS else _Bars)(todo)
+    try:
+        yield bars
+    finally:
+        bars.close()
+        with contextlib.suppress(ImportError, NameError):
+            get_ipython()  # noqa: F821 - defined inside a notebook alone
+            from IPython.display import clear_output
+            clear_output()
 
-    def on_progress(name: str, progress: Progress) -> None:
-        bar = bars[name]
+
+class _Bars:
+    """A bar for each run."""
+
+    def __init__(self, todo: dict[str, RunConfig]):
+        self.bars = {name: _tqdm()(total=1, position=i, leave=False, mininterval=0.5,
+                                   desc=f"{config.norm}, seed {config.seed}",
+                                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]")
+                     for i, (name, config) in enumerate(todo.items())}
+
+    def __call__(self, name: str, progress: Progress) -> None:
+        bar = self.bars[name]
         done = (progress.epoch - 1) * progress.num_batches + progress.batch
         if bar.total == 1:  # a resumed run starts where it stands, so that the time left is right
             bar.initial = done
@@ -359,15 +375,24 @@ def _bars(todo: dict[str, RunConfig]) -> Iterator[Callable[[str, Progress], None
         if done == bar.total:
             bar.refresh()  # a full bar is seen, however soon it closes
 
-    try:
-        yield on_progress
-    finally:
-        for bar in bars.values():
+    def close(self) -> None:
+        for bar in self.bars.values():
             bar.close()
-        with contextlib.suppress(ImportError, NameError):
-            get_ipython()  # noqa: F821 - defined inside a notebook alone
-            from IPython.display import clear_output
-            clear_output()
+
+
+class _OneBar:
+    """A bar of epochs for many runs."""
+
+    def __init__(self, todo: dict[str, RunConfig]):
+        self.bar = _tqdm()(total=sum(config.num_epochs for config in todo.values()), leave=False, mininterval=0.5,
+                           desc=f"{len(todo):,} runs", unit=" epochs")
+
+    def __call__(self, name: str, progress: Progress) -> None:
+        if progress.batch == progress.num_batches:
+            self.bar.update()
+
+    def close(self) -> None:
+        self.bar.close()
 
 
 def _tqdm() -> type:

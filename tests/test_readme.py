@@ -71,3 +71,12 @@ def test_speed_is_the_published_measurement():
     assert len(quoted) >= 3
     for finding in quoted:
         assert " ".join(finding.split()) in published, finding
+
+
+def test_each_promise_names_a_test_that_is_there():
+    there = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    promises = [line for line in section("What it promises").splitlines() if line.startswith("| ")][1:]
+    assert len(promises) > 12
+    for promise in promises:
+        named = re.findall(r"`(test_\w+)`", promise)
+        assert named and all(f"def {name}(" in there for name in named), promise

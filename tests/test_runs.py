@@ -134,6 +134,13 @@ def test_every_run_has_its_bar_and_none_is_left(tiny_data, make_config, tmp_path
     assert capsys.readouterr().err == "", "nothing is trained, so there is no bar"
 
 
+def test_many_runs_share_one_bar(tiny_data, make_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "MOST_BARS", 2)
+    train_all([make_config("layer", seed=seed) for seed in range(3)], tiny_data, tmp_path, workers=1)
+    shown = capsys.readouterr().err
+    assert "3 runs" in shown and "layer, seed" not in shown
+
+
 def test_environment_names_no_path_or_host():
     import getpass
     import socket
