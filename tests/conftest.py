@@ -35,6 +35,11 @@ def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
                           timeout=280)
 
 
+def without_clock(record: dict) -> dict:
+    """A record without the seconds: what is left must be the same to the bit."""
+    return {**record, "history": [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]}
+
+
 @pytest.fixture(scope="session")
 def digits_report(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """`python -m helpers.report` on the digits, one epoch, two seeds: its folder (`out`, `runs`) and how it ended."""

@@ -141,6 +141,15 @@ def test_print_holds_all_code_and_breaks_no_figure(open_page, tmp_path):
     assert pdf.startswith(b"%PDF") and pdf.count(b"/Type /Page\n") >= 5
 
 
+def test_letters_in_figures_can_be_read_on_a_phone(open_page):
+    page = open_page(360)
+    heights = page.evaluate("""[...document.querySelectorAll("figure svg text")]
+        .filter(text => text.textContent.trim()).map(text => text.getBoundingClientRect().height)""")
+    assert min(heights) > 8, "pixels; letters turned on their side are as wide as they are high"
+    figure = page.locator("figure").first
+    assert figure.evaluate("e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX") == "auto"
+
+
 def test_keyboard_shows_where_it_is(open_page):
     page = open_page()
     page.keyboard.press("Tab")

@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from conftest import without_clock
 from distributed import Client
 
 from helpers import runs
@@ -47,10 +48,6 @@ def cluster(folder, *worker_options: str):
 def scheduler(tmp_path_factory):
     with cluster(tmp_path_factory.mktemp("cluster")) as file:
         yield file
-
-
-def without_clock(record: dict) -> dict:
-    return {**record, "history": [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]}
 
 
 def test_the_same_bits_as_here_and_the_folder_is_shared(scheduler, tiny_data, make_config, tmp_path):

@@ -12,6 +12,7 @@ import warnings
 from dataclasses import fields, replace
 
 import pytest
+from conftest import without_clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,10 +25,6 @@ from helpers.runs import train_all
 from helpers.training import DivergedError, fit, load_checkpoint, make_optimizer, resolve_device, resolve_precision
 
 pytestmark = pytest.mark.slow
-
-
-def without_clock(record: dict) -> dict:
-    return {**record, "history": [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]}
 
 
 # --- killed, or without a disk --------------------------------------------------------------------------------------
