@@ -13,15 +13,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from scipy import stats
 
 from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig, Study, check, parse_list
 from helpers.data import Dataset, load_dataset, normalize
+from helpers.drawing import show
 from helpers.files import writable_folder, write_atomically
 from helpers.intervals import LEVEL, half_width
 from helpers.model import BLOCKS, Conv2d, Net, build_model
 from helpers.results import compare_pairs
-from helpers.runs import RECORDS, environment, publish_records, published_records, question, train_all
+from helpers.runs import RECORDS, environment, publish_records, published_records, question, run_id, train_all
 from helpers.training import deterministic, make_optimizer, one_thread, train_one_epoch
 
 LAMBDAS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -56,8 +58,7 @@ TOO_FEW = "Too few of these runs are there to answer."
 def gaps(records: Sequence[Mapping], configs: Sequence[RunConfig]) -> str:
     """A sentence that says how many runs are missing, to stand before a finding; empty when all are there."""
     missing = len(configs) - len(records)
-    return (f"**{missing} of {len(configs)} runs are not published yet; `reuse_records = False` trains them.** "
-            if missing else "")
+    return f"**{missing} of {len(configs)} runs are not there yet.** " if missing else ""
 
 
 def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -333,7 +334,7 @@ def _case(row) -> str:
 # --- one notebook's runs and answers ----------------------------------------------------------------------------------
 
 PARAMETERS = ("dataset", "data_dir", "seeds", "num_epochs", "num_images", "study_seeds", "study_epochs",
-              "original_seeds", "reuse_records", "workers", "runs_dir", "output_dir")
+              "original_seeds", "reuse_records", "train_missing", "workers", "runs_dir", "output_dir")
 INSIDE = RECORDS / "ablations_inside.csv"
 
 
@@ -374,10 +375,15 @@ class Grid:
         return records
 
     def _train(self, configs: list[RunConfig], data: Dataset) -> list[dict]:
-        """A grid that is published in part shows its gaps; one that is not published at all is trained."""
-        there = [config for config in configs if question(config, data.fingerprint) in self.published]
-        records, _ = train_all(there or configs, data, self.values["runs_dir"], self.values["workers"], self.published)
-        self.missing = gaps(records, configs)
+        if not self.values["train_missing"]:  # or is already there: a grid under way shows its gaps
+            folder, fingerprint = writable_folder(self.values["runs_dir"], "runs_dir"), data.fingerprint
+            configs, asked = [config for config in configs if question(config, fingerprint) in self.published
+                              or (folder / run_id(config, fingerprint) / "record.json").exists()], configs
+        else:
+            asked = configs
+        records = train_all(configs, data, self.values["runs_dir"], self.values["workers"],
+                            self.published)[0] if configs else []
+        self.missing = gaps(records, asked)
         return records
 
     def look_inside(self) -> pd.DataFrame:
@@ -386,12 +392,18 @@ class Grid:
             return pd.read_csv(INSIDE)
         return pd.concat([inside(norm, self.data, self.recipe) for norm in (*VARIANTS, "none")], ignore_index=True)
 
-    def tell(self, question: str, finding: str, table: pd.DataFrame) -> None:
-        """Shows a question's finding, and keeps it with its table."""
-        self.answers[question], self.missing = self.missing + finding, ""
-        self.tables.append(table.assign(question=question))
+    def show(self, name: str, plot: Callable[..., Figure], table: pd.DataFrame, *arguments) -> None:
+        """A question's figure, `plot(table, *arguments)`; nothing where not one of its runs is there."""
+        if len(table):
+            show(plot(table, *arguments), f"ablation_{name}", self.output)
+
+    def tell(self, question: str, finding: Callable[..., str], table: pd.DataFrame, *arguments) -> None:
+        """Shows a question's finding, `finding(table, *arguments)`, and keeps it with its table."""
         from IPython.display import Markdown, display
 
+        self.answers[question] = self.missing + (finding(table, *arguments) if len(table) else TOO_FEW)
+        self.missing = ""
+        self.tables.append(table.assign(question=question))
         display(Markdown(self.answers[question]))
 
     def brief(self) -> str:

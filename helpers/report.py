@@ -171,7 +171,7 @@ exit status: 0 done, 1 the notebook failed (its page says where), 2 refused befo
     parser.add_argument("--output-dir", type=Path, help="default: runs/report in the project's folder")
     parser.add_argument("--publish", action="store_true",
                         help="run on MNIST with every parameter at its default, then refresh what is committed: the "
-                             "notebook with its outputs, its page and figures/")
+                             "notebook with its outputs, its page and figures/; of the ablations what has been trained")
     return parser
 
 
@@ -189,8 +189,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.publish and parameters:
             raise ReportError("--publish takes no parameters: what is committed is the notebook as it stands", 2)
         known = _check_parameters(notebook, parameters)
-        if options.publish and "dataset" in known:
-            parameters["dataset"] = "mnist"
+        if options.publish:  # a grid under way is published with its gaps
+            parameters.update({name: value for name, value in (("dataset", "mnist"), ("train_missing", False))
+                               if name in known})
         writable_folder(folder, "output_dir")
         page = folder / f"{notebook.stem}.html"
         for debris in folder.glob(".new-*"):  # of a process that was killed, not of one that is at work

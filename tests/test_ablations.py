@@ -141,7 +141,7 @@ def test_gaps_are_told_and_stop_no_sentence():
         configs = runs_of(RECIPES["tuned"], (0, 1), 5)
         assert ablations.gaps(configs, configs) == ""
         for kept in (configs[:1], configs[:3], configs[::2]):
-            missing = f"{len(configs) - len(kept)} of {len(configs)} runs are not published yet"
+            missing = f"{len(configs) - len(kept)} of {len(configs)} runs are not there yet"
             assert missing in ablations.gaps(kept, configs)
             assert finding(table_of([record(config, 99.0) for config in kept])).endswith(".")
 
@@ -164,8 +164,8 @@ def test_search_table_reads_the_search():
 
 def grid_parameters(tmp_path, **changes) -> dict:
     return {"dataset": "digits", "data_dir": None, "seeds": [0], "num_epochs": 1, "num_images": 100,
-            "study_seeds": [0], "study_epochs": 1, "original_seeds": [0], "reuse_records": False, "workers": None,
-            "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / "out"), **changes}
+            "study_seeds": [0], "study_epochs": 1, "original_seeds": [0], "reuse_records": False, "train_missing": True,
+            "workers": None, "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / "out"), **changes}
 
 
 @pytest.mark.parametrize(("name", "value", "says"), [
@@ -182,7 +182,7 @@ def test_a_grid_keeps_what_was_run_and_said(tmp_path):
     records = grid.train(lambda recipe, seeds, epochs: [
         ablations.run_config("instance", seed, epochs, recipe.without_l1()) for seed in seeds])
     study = grid.train_study("original", [1])
-    grid.tell("groups", "So it is.", group_table(records))
+    grid.tell("groups", lambda table: "So it is.", group_table(records))
     grid.save()
     out = tmp_path / "out"
     assert json.loads((out / "summary.json").read_text())["findings"] == ["So it is."]
@@ -194,14 +194,19 @@ def test_a_grid_keeps_what_was_run_and_said(tmp_path):
     assert all("wrong" in record for record in original)
 
 
-def test_a_grid_published_in_part_shows_its_gaps(tmp_path):
-    """Nothing is trained in its place; without published runs all of them are."""
-    grid = ablations.setup(grid_parameters(tmp_path))
+def test_a_grid_under_way_shows_its_gaps(tmp_path):
+    """Asked to train nothing it takes what is published and what is in the folder of runs; else it trains the rest."""
+    grid = ablations.setup(grid_parameters(tmp_path, train_missing=False))
+    assert grid.train(affine_runs) == [] and grid.missing.startswith("**3 of 3 runs")
+    grid.show("affine", None, affine_table([]))
+    grid.tell("affine", affine_finding, affine_table([]))
+    assert grid.answers["affine"] == "**3 of 3 runs are not there yet.** Too few of these runs are there to answer."
     configs = affine_runs(grid.recipe, (0,), 1)
-    (record,) = train_all(configs[:1], grid.data, tmp_path / "runs")[0]
-    grid.published = {question(configs[0], grid.data.fingerprint): record}
-    assert grid.train(affine_runs) == [record] and grid.missing.startswith("**2 of 3 runs")
-    grid.published = {}
+    (trained,) = train_all(configs[:1], grid.data, tmp_path / "runs")[0]
+    (published,) = train_all(configs[1:2], grid.data, tmp_path / "elsewhere")[0]
+    grid.published = {question(configs[1], grid.data.fingerprint): published}
+    assert grid.train(affine_runs) == [trained, published] and grid.missing.startswith("**1 of 3 runs")
+    grid.values["train_missing"] = True
     assert len(grid.train(affine_runs)) == 3 and grid.missing == ""
 
 

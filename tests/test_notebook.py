@@ -18,14 +18,16 @@ from helpers.config import Study
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "notebooks" / "mnist_normalization.ipynb"
 SECTIONS = ["In brief", "Parameters and environment", "The data", "Three ways to normalise", "The network", "Training",
-            "Validation loss", "Validation accuracy", "The last epoch in numbers", "Misclassified images",
-            "Confusion matrices", "Wrong together, wrong alone", "Findings and limits", "Exercises", "References"]
+            "Validation loss", "Validation accuracy", "Beside the historical run", "The last epoch in numbers",
+            "Misclassified images", "Confusion matrices", "Wrong together, wrong alone", "Findings and limits",
+            "Exercises", "References"]
 FIGURES = {"normalization_axes.svg", "samples.png", "validation_loss.svg", "validation_accuracy.svg", "confusion.svg",
            "misclassified_layer.png", "misclassified_group.png", "misclassified_batch.png", "augmentation.png",
            "errors_overlap.svg"}
-
-
+MNIST_FIGURES = FIGURES | {"beside_historical.svg"}  # the historical run was on MNIST
 SPEED_FIGURES = {"speed.svg", "speed_profile.svg", "speed_growth.svg"}
+ABLATION_FIGURES = {f"ablation_{name}.svg" for name in (
+    "penalty", "affine", "groups", "batch_size", "inside", "luck", "original")}
 every_notebook = pytest.mark.parametrize("path", sorted(MAIN.parent.glob("*.ipynb")), ids=lambda path: path.stem)
 
 
@@ -84,9 +86,10 @@ def test_committed_notebook_was_executed_top_to_bottom(path):
 
 def test_committed_figures_have_an_alt_text(notebook):
     shown = [o for cell in code_cells(notebook) for o in cell.outputs if "image/png" in o.get("data", {})]
-    assert len(shown) == len(FIGURES)
+    assert len(shown) == len(MNIST_FIGURES)
     assert all(len(o.metadata["image/png"]["alt"]) > 40 for o in shown)
-    assert {path.name for path in (ROOT / "figures").iterdir()} == FIGURES | SPEED_FIGURES
+    there = {path.name for path in (ROOT / "figures").iterdir()}
+    assert MNIST_FIGURES | SPEED_FIGURES <= there <= MNIST_FIGURES | SPEED_FIGURES | ABLATION_FIGURES
 
 
 # --- as run ---------------------------------------------------------------------------------------------------------
@@ -168,6 +171,27 @@ def test_bad_input_stops_the_report(tmp_path):
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: batch_size: got 2000, takes at most the 1,437")
     assert not (tmp_path / "out" / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_ablations_train_a_small_grid(tmp_path):
+    """On the digits, where nothing is published: one seed and one epoch of every question."""
+    parameters = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 128, "study_seeds": [0, 1],
+                  "study_epochs": 1, "original_seeds": [0], "runs_dir": tmp_path / "runs"}
+    done = run("helpers.report", str(MAIN.with_name("ablations.ipynb")), "--output-dir", str(tmp_path / "out"),
+               *(word for name, value in parameters.items() for word in ("-p", name, str(value))))
+    assert done.returncode == 0, done.stderr[-2000:]
+    out = tmp_path / "out"
+    assert {path.name for path in (out / "figures").iterdir()} == ABLATION_FIGURES
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(summary["findings"]) == 7 and not any("not there yet" in finding for finding in summary["findings"])
+    table = pd.read_csv(out / "results.csv")
+    assert set(table.question) == {"penalty", "affine", "groups", "batch size", "inside", "luck", "original"}
+    assert set(table[table.question == "penalty"].l1_lambda) == {0, 1e-5, 1e-4, 1e-3, 1e-2}
+    kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
+    assert len(kept) == summary["num_runs"] - 3 == len({record["run_id"] for record in kept})
+    nb = nbformat.read(out / "ablations.ipynb", 4)
+    assert not [o for cell in code_cells(nb) for o in cell.outputs if o.get("name") == "stderr"]
 
 
 @pytest.mark.slow
