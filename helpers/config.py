@@ -82,7 +82,8 @@ CONTROLS = {
     "instance": Variant("Group Normalization with G = C", "GroupNorm, G = C"),
 }
 
-_PATH = Rule("a path, not empty", lambda v: isinstance(v, str) and v.strip() != "" and "\0" not in v)
+_PATH = Rule("a path, not empty", lambda v: isinstance(v, str) and v.strip() != "" and "\0" not in v
+             and not any("\ud800" <= letter <= "\udfff" for letter in v))  # bytes that are no text
 
 RULES: dict[str, Rule] = {
     "dataset": _one_of("auto", "mnist", "digits"),
@@ -92,10 +93,10 @@ RULES: dict[str, Rule] = {
     "norms": _list_of(_one_of(*VARIANTS), "one or more of " + ", ".join(map(repr, VARIANTS))),
     "num_groups": _one_of(1, 2, 4),  # the common divisors of every block's channels: 16, 32, 12, 16
     "seed": _integer(0),
-    "seeds": _list_of(_integer(0), "one or more integers of at least 0"),
+    "seeds": _list_of(_integer(0), "one or more integers from 0 to 2**31 - 1"),
     "num_epochs": _integer(1),
-    "study_seeds": _list_of(_integer(0), "one or more integers of at least 0"),
-    "original_seeds": _list_of(_integer(0), "one or more integers of at least 0"),
+    "study_seeds": _list_of(_integer(0), "one or more integers from 0 to 2**31 - 1"),
+    "original_seeds": _list_of(_integer(0), "one or more integers from 0 to 2**31 - 1"),
     "study_epochs": _integer(1),
     "num_images": _integer(1),  # of training images, for the ablation of the batch size
     "reuse_records": _one_of(True, False),

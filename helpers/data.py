@@ -5,6 +5,7 @@ handwritten digits" (the 1,797 images inside scikit-learn).
 """
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import io
@@ -41,6 +42,8 @@ MNIST_FILES = {
 }
 PROBE_SECONDS = 10.0  # for a mirror to send its first bytes; `auto` must fall back within 20 s
 STALL_SECONDS = 10.0  # without a byte, then the next mirror
+DOWNLOAD_SECONDS = 900.0  # for one file, the largest of 10 MB: 11 kB a second
+MOST_BYTES = 20_000_000
 
 
 class DataError(ParameterError):
@@ -70,7 +73,7 @@ class Dataset:
             if len(labels) == 0 or labels.min() < 0 or labels.max() >= NUM_CLASSES:
                 raise DataError(f"{self.title}: labels must be digits from 0 to 9")
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 over all images and labels, hexadecimal: what a run was trained and validated on."""
         digest = hashlib.sha256()
@@ -248,6 +251,10 @@ def _mirrors() -> list[str]:
     from torchvision.datasets import MNIST
 
     own = os.environ.get("MNIST_MIRRORS", "").replace(",", " ").split()
+    for url in own:
+        if not url.startswith(("http://", "https://")):
+            raise DataError(f"MNIST_MIRRORS: got {url!r}, takes addresses that begin with http:// or https://; a "
+                            "folder goes into MNIST_DATA_DIR")
     return [url.rstrip("/") + "/" for url in own or MNIST.mirrors]
 
 
@@ -278,8 +285,9 @@ def _download_from_mirrors(folder: Path) -> Path:
 
     answers = _probe(_mirrors())
     faults = [f"{url}: {answer}" for url, answer in answers.items() if answer != "ok"]
-    before = socket.getdefaulttimeout()
+    before, opener = socket.getdefaulttimeout(), urllib.request._opener
     socket.setdefaulttimeout(STALL_SECONDS)  # torchvision sets none: a silent server would hold us for ever
+    urllib.request.install_opener(urllib.request.build_opener(_Limited))  # nor any other limit
     try:
         for url in (url for url, answer in answers.items() if answer == "ok"):
             # torchvision names the folder after the class, so this one is called MNIST too
@@ -295,8 +303,31 @@ def _download_from_mirrors(folder: Path) -> Path:
             shutil.rmtree(folder / "MNIST", ignore_errors=True)
     finally:
         socket.setdefaulttimeout(before)
+        urllib.request.install_opener(opener)
     raise _NoMirror(f"dataset: MNIST is not in {folder.parent} and no mirror delivers it ({'; '.join(faults)}); "
                     "put its four .gz archives there, or take dataset 'digits'")
+
+
+class _Limited(urllib.request.BaseHandler):
+    """Ends a download that drips, or never ends."""
+
+    def http_response(self, request, response):
+        deadline, left, read = time.monotonic() + DOWNLOAD_SECONDS, MOST_BYTES, response.read1
+
+        def limited(size: int = -1) -> bytes:
+            nonlocal left
+            chunk = read(size)  # what has come so far: `read` would wait until there is as much as asked for
+            left -= len(chunk)
+            if left < 0:
+                raise OSError(f"sends more than {MOST_BYTES:,} bytes")
+            if time.monotonic() > deadline:
+                raise OSError(f"takes longer than {DOWNLOAD_SECONDS:g} s for one file")
+            return chunk
+
+        response.read = limited
+        return response
+
+    https_response = http_response
 
 
 def _probe(urls: list[str]) -> dict[str, str]:

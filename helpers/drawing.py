@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from helpers.config import CONTROLS, VARIANTS
-from helpers.files import write_atomically
+from helpers.files import FIGURE_MARK, write_atomically
 
 INK, MUTED, PALE = "#1a1a1a", "#4d4d4d", "#e4e4e4"  # text, lesser text (8:1 on white), grid lines
 WIDTH = 8.0  # inches
@@ -153,14 +153,15 @@ def render(figure: Figure, file_format: str, dpi: float = FILE_DPI) -> bytes:
     """The figure as "svg" or "png": the same figure gives the same bytes, with the alt text inside an SVG."""
     buffer = io.BytesIO()
     if file_format == "png":
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": FIGURE_MARK})
         return buffer.getvalue()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue().decode()
     svg = svg[svg.index("<svg"):]  # no prolog: the same text stands in a file and inside HTML
     # ids that nothing refers to would only repeat from figure to figure on one page
     svg = re.sub(r'(<[^<>]*?) id="([^"]*)"', lambda tag: tag[0] if f"#{tag[2]}" in svg else tag[1], svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label={quoteattr(figure.alt)}', 1).encode()
+    own = f'<svg role="img" data-from="{FIGURE_MARK}" aria-label={quoteattr(figure.alt)}'
+    return svg.replace("<svg", own, 1).encode()
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from helpers.config import ParameterError
 
+FIGURE_MARK = "normalisation study"  # in every figure that is written, so that no one else's is ever cleared away
 ROOT = Path(__file__).resolve().parent.parent  # relative paths in parameters mean: from here, wherever Python started
 
 
@@ -42,6 +43,8 @@ def writable_folder(folder: str | Path, parameter: str) -> Path:
     """
     try:
         path = ROOT / Path(folder).expanduser()
+        if parameter == "output_dir" and path.resolve() == ROOT:
+            raise ParameterError(f"output_dir: got {str(folder)!r}, takes a folder other than the project's own")
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except (OSError, RuntimeError) as error:  # RuntimeError: "~name" where there is no such user
@@ -52,7 +55,7 @@ def writable_folder(folder: str | Path, parameter: str) -> Path:
 
 
 def clear_results(folder: Path) -> None:
-    """Takes away what an earlier study left in its output folder, summary.json first: it means success.
+    """Takes away what an earlier study left in its output folder, nothing else; summary.json first: it means success.
 
     Raises ParameterError when something else stands in the place of a result.
     """
@@ -61,7 +64,8 @@ def clear_results(folder: Path) -> None:
             path.unlink(missing_ok=True)
         (folder / "figures").mkdir(exist_ok=True)
         for path in (folder / "figures").glob("*.[ps][nv]g"):
-            path.unlink()
+            if FIGURE_MARK.encode() in path.read_bytes():
+                path.unlink()
     except OSError as error:
         raise ParameterError(f"output_dir: {error.filename} can't be replaced ({error.strerror})") from None
 

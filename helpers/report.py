@@ -18,7 +18,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from helpers.config import ParameterError, Study, check_name
 from helpers.export import ReportError, export, failure, tidy, to_html
-from helpers.files import ROOT, writable_folder, write_atomically
+from helpers.files import ROOT, clear_results, writable_folder, write_atomically
 
 MAIN = ROOT / "notebooks" / "mnist_normalization.ipynb"
 REFUSALS = ("ParameterError", "DataError")  # raised by the notebook about what it was given: exit status 2, not 1
@@ -54,8 +54,9 @@ def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
     """The names of the notebook's parameters. Raises ParameterError for one that it does not have or can't take."""
     try:
         known = list(papermill.inspect_notebook(notebook))
-    except ValueError as error:  # no JSON, no language
-        raise ReportError(f"{_shown(notebook)} can't be read as a notebook: {error}", 2) from error
+    except Exception as error:  # no JSON, no language, no cells
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ReportError(f"{_shown(notebook)} can't be read as a notebook: {reason}", 2) from error
     if "output_dir" in parameters:
         raise ParameterError("output_dir: give it as --output-dir")
     if notebook == MAIN:
@@ -67,12 +68,12 @@ def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
 
 def _install(new: Path, folder: Path) -> None:
     """Puts what a run left in `new` in the place of an earlier run's; summary.json goes first and comes last."""
-    (folder / "summary.json").unlink(missing_ok=True)
-    for name in ("figures", "records"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / "results.csv").unlink(missing_ok=True)
-    for path in sorted(new.iterdir(), key=lambda path: path.name == "summary.json"):
-        os.replace(path, folder / path.name)
+    clear_results(folder)
+    files = [path for path in new.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name == "summary.json"):
+        target = folder / path.relative_to(new)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(path, target)
 
 
 def run(notebook: Path, folder: Path, parameters: dict) -> None:
@@ -182,8 +183,10 @@ def main(arguments: list[str] | None = None) -> int:
     folder = (options.output_dir or ROOT / "runs" / ("publish" if options.publish else "report")).resolve()
     parameters = {name: resolve(value) for name, value in options.parameters}
     try:
-        if not notebook.is_file():
-            raise ReportError(f"{_shown(notebook)}: no such notebook", 2)
+        if not notebook.is_file() or notebook.suffix != ".ipynb":
+            raise ReportError(f"{_shown(notebook)}: no such notebook; takes an .ipynb file", 2)
+        if options.output_dir and str(options.output_dir) == ".":  # what an empty name comes to, too
+            raise ParameterError("output_dir: takes a folder other than the one you are in")
         if folder == notebook.parent:
             raise ReportError("the output folder is the notebook's own: the executed one would replace it", 2)
         if options.publish and parameters:

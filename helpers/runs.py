@@ -4,10 +4,11 @@ A run lives in `runs_dir/<run id>/`: `checkpoint.pt` after every epoch, `record.
 digest of the configuration, the data and the training code's version, so a run is found again by its content.
 """
 
-import asyncio
 import contextlib
+import errno
 import functools
 import hashlib
+import importlib.resources
 import json
 import logging
 import os
@@ -16,8 +17,10 @@ import re
 import shutil
 import tempfile
 import threading
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +33,7 @@ from helpers.config import ParameterError, RunConfig
 from helpers.data import Dataset
 from helpers.files import ROOT, clear_debris, writable_folder, write_atomically
 from helpers.together import fit_together
-from helpers.training import VERSION, DivergedError, Progress, check_batch_size, fit
+from helpers.training import VERSION, DivergedError, Progress, check_batch_size, check_history, fit
 
 if TYPE_CHECKING:
     import distributed
@@ -65,7 +68,7 @@ def train_all(configs: Sequence[RunConfig], data: Dataset, runs_dir: str | Path,
     folder = writable_folder(runs_dir, "runs_dir")
     fingerprint = data.fingerprint
     ids = [run_id(config, fingerprint) for config in configs]
-    records = {name: published.get(question(config, fingerprint)) or read_record(folder / name)
+    records = {name: published.get(question(config, fingerprint)) or _readable_record(folder / name)
                for name, config in zip(ids, configs, strict=True)}
     todo = {name: config for name, config in zip(ids, configs, strict=True) if records[name] is None}
     failures = {}
@@ -91,24 +94,27 @@ def train_one(config: RunConfig, data: Dataset, fingerprint: str, folder: Path, 
     """One run in `folder`/<run id>: its record, read or trained. Whoever asks for it meanwhile waits and reads."""
     place = folder / run_id(config, fingerprint)
     with _locked([place]):
-        record = read_record(place)
+        record = _record_or_none(place)
         if record is None:
             record = _keep(place, config, data, fingerprint, fit(config, data, place / "checkpoint.pt", on_progress))
     return record
 
 
 def train_seeds(configs: Sequence[RunConfig], data: Dataset, fingerprint: str, folder: Path,
-                on_progress: Callable[[str, Progress], None]) -> list[dict | DivergedError]:
+                on_progress: Callable[[str, Progress], None]) -> list[dict | DivergedError | OSError]:
     """Runs that differ in their seed alone, trained as one wider network: their records, or why there is none."""
     places = {config: folder / run_id(config, fingerprint) for config in configs}
     with _locked(list(places.values())):
-        results = {config: read_record(place) for config, place in places.items()}
+        results = {config: _record_or_none(place) for config, place in places.items()}
         todo = [config for config, record in results.items() if record is None]
         outcomes = fit_together(todo, data, [places[config] / "checkpoint.pt" for config in todo],
                                 lambda config, progress: on_progress(places[config].name, progress)) if todo else []
         for config, outcome in zip(todo, outcomes, strict=True):
-            results[config] = outcome if isinstance(outcome, DivergedError) else _keep(
-                places[config], config, data, fingerprint, outcome)
+            try:
+                results[config] = outcome if isinstance(outcome, Exception) else _keep(
+                    places[config], config, data, fingerprint, outcome)
+            except OSError as error:
+                results[config] = error
     return [results[config] for config in configs]
 
 
@@ -143,20 +149,47 @@ def _record(name: str, config: RunConfig, data: Dataset, fingerprint: str, outco
 
 
 def read_record(place: Path) -> dict | None:
-    """The finished record in a run's folder; None when there is none. One that is not this run's is set aside."""
-    path = place / "record.json"
+    """The finished record in a run's folder; None when there is none that is this run's. Raises OSError."""
     try:
-        record = json.loads(path.read_bytes())
-        config = RunConfig.from_dict(record["config"])
-        complete = len(record["history"]) == config.num_epochs and "wrong" in record
-        if complete and record["run_id"] == place.name == run_id(config, record["dataset"]["fingerprint"]):
+        record = json.loads((place / "record.json").read_bytes())
+        _check_record(record)
+        if record["run_id"] == place.name and "wrong" in record:
             return record
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         pass
-    os.replace(path, path.with_suffix(".damaged"))
     return None
+
+
+def _check_record(record: dict) -> None:
+    """Raises ValueError, or whatever comes of reading it, when a record is not whole or not its configuration's."""
+    config, dataset = RunConfig.from_dict(record["config"]), record["dataset"]
+    check_history(record["history"], config.num_epochs)
+    if len(record["history"]) < config.num_epochs or record["run_id"] != run_id(config, dataset["fingerprint"]):
+        raise ValueError("the record is not this run's")
+    wrong = dataset["num_val"] - record["history"][-1]["val_correct"]
+    if "wrong" in record and [len([float(value) for value in row]) for row in record["wrong"]] != [5] * wrong:
+        raise ValueError("the record's misclassified images are not this run's")
+    if not (isinstance(record["num_parameters"], int) and isinstance(record["environment"], dict)
+            and all(isinstance(dataset[key], str) for key in ("name", "title"))):
+        raise ValueError("the record does not tell of its network, data or machine")
+
+
+def _readable_record(place: Path) -> dict | None:
+    """As `read_record`. A disk that fails is met again, and told, by whoever trains the run."""
+    with contextlib.suppress(OSError):
+        return read_record(place)
+    return None
+
+
+def _record_or_none(place: Path) -> dict | None:
+    """As `read_record`, and a record that can't be used is set aside; the run's lock must be held."""
+    record = read_record(place)
+    if record is None and (place / "record.json").exists():
+        os.replace(place / "record.json", place / "record.damaged")
+    return record
 
 
 def question(config: RunConfig, fingerprint: str) -> str:
@@ -171,9 +204,20 @@ def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, d
     Those of another version of the training code are left out; of the `whole` ones alone, those without their
     misclassified images (`publish_records`) too.
     """
-    records = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
-    return {question(RunConfig.from_dict(record["config"]), record["dataset"]["fingerprint"]): record
-            for record in records if record["version"] == VERSION and ("wrong" in record or not whole)}
+    records = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            try:
+                record = json.loads(line)
+                if record["version"] == VERSION:
+                    _check_record(record)
+                    if "wrong" in record or not whole:
+                        config = RunConfig.from_dict(record["config"])
+                        records[question(config, record["dataset"]["fingerprint"])] = record
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+                raise ParameterError(f"reuse_records: line {number} of {path.name} is no published run ({error}); "
+                                     "take the file as it was published, or reuse_records = False") from error
+    return records
 
 
 def publish_records(records: Sequence[dict], name: str, folder: Path = RECORDS, whole: bool = True) -> None:
@@ -239,50 +283,72 @@ def _train_together(todo: dict[str, RunConfig], data: Dataset, fingerprint: str,
     for runs in alike.values():
         for start in range(0, len(runs), MOST_TOGETHER):
             names, configs = zip(*runs[start:start + MOST_TOGETHER], strict=True)
-            for name, result in zip(names, train_seeds(configs, data, fingerprint, folder, on_progress), strict=True):
-                yield name, str(result) if isinstance(result, DivergedError) else result
+            try:
+                results = train_seeds(configs, data, fingerprint, folder, on_progress)
+            except OSError as error:
+                results = [error] * len(configs)
+            for name, config, result in zip(names, configs, results, strict=True):
+                yield name, (_on_disk(config, result) if isinstance(result, OSError) else
+                             str(result) if isinstance(result, DivergedError) else result)
 
 
 def _train_side_by_side(todo: dict[str, RunConfig], data: Dataset, fingerprint: str, folder: Path, workers: int,
                         on_progress: Callable[[str, Progress], None], scheduler: str | None = None) -> Outcomes:
     from distributed import KilledWorker, as_completed
 
-    with _client(workers, scheduler) as client, tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as marker:
+    with _client(workers, scheduler) as client:
         client.subscribe_topic("progress", lambda event: on_progress(event[1][0], Progress(**event[1][1])))
         with warnings.catch_warnings():  # a task that holds the data can be repeated when a worker dies with its copy;
             warnings.filterwarnings("ignore", "Sending large graph")  # what is scattered would be lost
             shared = client.submit(_as_it_is, data, pure=False)
-        futures = [client.submit(_train_on_worker, name, config, shared, fingerprint, marker.name, key=name, retries=2)
+        common = (shared, fingerprint, str(folder), _mark(folder), _software())
+        futures = [client.submit(_train_on_worker, name, config, *common, key=name, retries=2)
                    for name, config in todo.items()]
         for future in as_completed(futures):
-            name, error = future.key, future.exception()
-            if error is None:
+            name, config = future.key, todo[future.key]
+            try:
                 outcome = future.result()
-                if isinstance(outcome, dict) and read_record(folder / name) is None:  # the worker has no such folder
+                if isinstance(outcome, dict):
                     with _locked([folder / name]):
-                        _write(folder / name, outcome)
-                yield name, outcome
-            elif isinstance(error, KilledWorker):
-                yield name, f"{todo[name].norm}, seed {todo[name].seed}: the workers that trained it died"
-            elif isinstance(error, OSError):  # a full disk of one machine; the other runs go on
-                yield name, _on_disk(todo[name], error)
-            else:
-                raise error
+                        if _record_or_none(folder / name) is None:  # the worker has no such folder
+                            _write(folder / name, outcome)
+            except OSError as error:  # a full disk of one machine; the other runs go on
+                outcome = _on_disk(config, error)
+            except KilledWorker:
+                outcome = f"{config.norm}, seed {config.seed}: the workers that trained it died"
+            except CancelledError:
+                outcome = (f"{config.norm}, seed {config.seed}: the scheduler is gone; the same command goes on from the "
+                           "last finished epoch")
+            except Exception as error:
+                outcome = f"{config.norm}, seed {config.seed}: {' '.join(str(error).split()) or type(error).__name__}"
+            yield name, outcome
 
 
-def _train_on_worker(name: str, config: RunConfig, data: Dataset, fingerprint: str, marker: str) -> dict | str:
-    """A run in a worker's process, in the client's folder if the worker sees its `marker`, else in memory alone."""
+def _train_on_worker(name: str, config: RunConfig, data: Dataset, fingerprint: str, folder: str, mark: str,
+                     software: dict[str, str]) -> dict | str:
+    """A run in a worker's process, in the client's folder if the worker finds its `mark` there, else in memory alone.
+
+    software: the client's. A worker that came later than the others may have another one.
+    """
     from distributed import get_worker
 
-    worker = get_worker()
+    worker, mine = get_worker(), _software()
+    for what, version in software.items():
+        if mine[what] != version:
+            raise RuntimeError(f"the worker at {worker.address} has {what} {mine[what]}, who asks has {version}: "
+                               "restart the older one, or the results would differ")
 
     def tell(progress: Progress) -> None:
         worker.log_event("progress", (name, vars(progress)))
 
     try:
         with _ONE_AT_A_TIME:  # the random state is the process's: a worker with several threads trains one by one
-            if Path(marker).exists():
-                return train_one(config, data, fingerprint, Path(marker).parent, tell)
+            if _read_mark(Path(folder)) == mark:
+                try:
+                    return train_one(config, data, fingerprint, Path(folder), tell)
+                except OSError as error:
+                    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):  # a folder to read, not to write
+                        raise
             return _record(name, config, data, fingerprint, fit(config, data, None, tell))
     except DivergedError as error:  # told, not raised: it would be tried again
         return str(error)
@@ -295,6 +361,19 @@ def _as_it_is(data: Dataset) -> Dataset:
     return data
 
 
+def _mark(folder: Path) -> str:
+    """What tells this folder of runs from one of the same path on another machine."""
+    if not _read_mark(folder):
+        write_atomically(folder / ".id", uuid.uuid4().hex.encode())
+    return _read_mark(folder)
+
+
+def _read_mark(folder: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (folder / ".id").read_text()
+    return ""
+
+
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client"]:
     """A client of the Dask cluster at `scheduler`, or of one on this machine for as long as it is needed."""
@@ -302,8 +381,11 @@ def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client
     from distributed import Client, LocalCluster
 
     with contextlib.ExitStack() as stack:
+        # Dask's profiler looks at each worker 100 times a second: 5 to 15 % of the processor with short runs
         stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "60s" if scheduler is None else "10s",
-                                             "distributed.admin.tick.limit": "1h"}))
+                                             "distributed.admin.tick.limit": "1h",
+                                             "distributed.worker.profile.enabled": False}))
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs, we tell in a line
         if scheduler is None:
             # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
             cluster = stack.enter_context(LocalCluster(
@@ -311,23 +393,57 @@ def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client
                 dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL))
             yield stack.enter_context(Client(cluster))
             return
-        where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
-        if "address" in where and not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", scheduler):
-            raise ParameterError(f"scheduler: got {scheduler!r}, takes an address such as 'tcp://10.0.0.1:8786', or a "
-                                 "scheduler file that is there")
         try:
-            client = stack.enter_context(Client(**where, timeout=10))
+            address = scheduler
+            if Path(scheduler).is_file():  # read here: given a file of anything, Dask's client waits for ever
+                address = json.loads(Path(scheduler).read_bytes())["address"]
+            elif not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", scheduler):
+                raise ParameterError(f"scheduler: got {scheduler!r}, takes an address such as 'tcp://10.0.0.1:8786', "
+                                     "or a scheduler file that is there")
+            client = stack.enter_context(Client(str(address), timeout=10))
             client.wait_for_workers(1, timeout=60)
-        except (OSError, ValueError, asyncio.TimeoutError) as error:
+        except ParameterError:
+            raise
+        except Exception as error:  # a file of anything, a protocol that is not installed, nobody there
             raise ParameterError(f"scheduler: got {scheduler!r}, but no Dask scheduler with a worker answers "
                                  "there") from error
-        with tempfile.TemporaryDirectory() as folder:  # so that workers run this code, wherever they were started
-            client.upload_file(shutil.make_archive(f"{folder}/helpers", "zip", ROOT, "helpers"))
-        for address, version in client.run(_torch_version).items():
-            if version != _torch_version():
-                raise ParameterError(f"scheduler: the worker at {address} has torch {version}, this process has "
-                                     f"{_torch_version()}; the results would differ")
+        _send_code(client)
+        for address, software in client.run(_software).items():
+            for what, version in _software().items():
+                if software[what] != version:
+                    raise ParameterError(f"scheduler: the worker at {address} has {what} {software[what]}, this "
+                                         f"process has {version}; the results would differ")
         yield client
+
+
+def _send_code(client: "distributed.Client") -> None:
+    """Makes the workers, and those that come later, run this code, wherever and whenever they were started."""
+    def forget() -> None:  # a local function travels whole: it must not come from the modules that it forgets
+        import sys
+        import zipimport
+        for name in [name for name in sys.modules if name.partition(".")[0] == "helpers"]:
+            del sys.modules[name]
+        sys.path_importer_cache.clear()
+        zipimport._zip_directory_cache.clear()
+
+    client.run(forget)
+    with tempfile.TemporaryDirectory() as folder:
+        client.upload_file(shutil.make_archive(f"{folder}/helpers", "zip", ROOT, "helpers"))
+
+
+def _software() -> dict[str, str]:
+    """What must be the same for the same bits."""
+    return {"torch": _torch_version(), "code": _CODE}
+
+
+def _code() -> str:
+    """A digest of this package's modules."""
+    modules = sorted((file.name, file.read_bytes()) for file in importlib.resources.files("helpers").iterdir()
+                     if file.name.endswith(".py"))
+    return hashlib.sha256(repr(modules).encode()).hexdigest()[:12]
+
+
+_CODE = _code()  # as it was imported: what lies on the disk may have changed since
 
 
 def _torch_version() -> str:

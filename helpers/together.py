@@ -43,7 +43,7 @@ EVALUATION_BATCH = 2500  # images: enough to fill a GPU, 200 MB of activations
 
 def fit_together(configs: Sequence[RunConfig], data: Dataset, checkpoints: Sequence[Path | None],
                  on_progress: Callable[[RunConfig, Progress], None] = lambda config, progress: None
-                 ) -> list[dict | DivergedError]:
+                 ) -> list[dict | DivergedError | OSError]:
     """Trains runs that differ in nothing but their seed; each one's record as from `fit`, or why it has none.
 
     Their checkpoints are those of runs alone. Where they do not stand at the same epoch, each goes on alone.
@@ -53,7 +53,7 @@ def fit_together(configs: Sequence[RunConfig], data: Dataset, checkpoints: Seque
     check_batch_size(first.recipe, data)
     device = torch.device(first.device)
     with deterministic(first.device):
-        runs = [_Run(config, device, path) for config, path in zip(configs, checkpoints, strict=True)]
+        runs = [_Run(config, data, device, path) for config, path in zip(configs, checkpoints, strict=True)]
         if len({len(run.history) for run in runs}) > 1:
             return [_alone(run.config, data, run.path, on_progress) for run in runs]
         recipe, failed = first.recipe, {}
@@ -75,11 +75,11 @@ def fit_together(configs: Sequence[RunConfig], data: Dataset, checkpoints: Seque
                 run.evaluation = evaluate(run.average or run.net, val_images, val_labels, EVALUATION_BATCH)
                 try:
                     row = history_row(run.config, epoch, updates.rate.item(), means, run.evaluation, start)
-                except DivergedError as error:
+                    run.history.append(row)
+                    save_checkpoint(run.path, run.config, data, run.net, run.optimizer, run.average, run.history)
+                except (DivergedError, OSError) as error:  # OSError: a full disk
                     failed[run.config.seed] = error
                     continue
-                run.history.append(row)
-                save_checkpoint(run.path, run.config, run.net, run.optimizer, run.average, run.history)
                 on_progress(run.config, Progress(epoch, updates.num_batches, updates.num_batches, first.num_epochs,
                                                  run.evaluation.accuracy))
         for run in runs:
@@ -89,19 +89,19 @@ def fit_together(configs: Sequence[RunConfig], data: Dataset, checkpoints: Seque
             or outcome(run.average or run.net, run.config, run.history, run.evaluation, data) for run in runs]
 
 
-def _alone(config: RunConfig, data: Dataset, path: Path | None, on_progress) -> dict | DivergedError:
+def _alone(config: RunConfig, data: Dataset, path: Path | None, on_progress) -> dict | DivergedError | OSError:
     try:
         return fit(config, data, path, lambda progress: on_progress(config, progress))
-    except DivergedError as error:
+    except (DivergedError, OSError) as error:
         return error
 
 
 class _Run:
     """One seed's own network, optimizer and history, from its checkpoint if there is one."""
 
-    def __init__(self, config: RunConfig, device: torch.device, path: Path | None):
+    def __init__(self, config: RunConfig, data: Dataset, device: torch.device, path: Path | None):
         self.config, self.path, self.evaluation = config, path, None
-        self.net, self.optimizer, self.average, self.history = prepare(config, device, path)
+        self.net, self.optimizer, self.average, self.history = prepare(config, data, device, path)
 
 
 def _move(runs: Sequence[_Run], updates: "Updates", direction: str) -> None:

@@ -211,7 +211,7 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
     device = torch.device(config.device)
     with one_thread(), deterministic(config.device):
         keep_freed_memory()
-        net, optimizer, average, history = prepare(config, device, checkpoint, build)
+        net, optimizer, average, history = prepare(config, data, device, checkpoint, build)
         images, labels = data.train_images.to(device), data.train_labels.to(device)
         val_images, val_labels = data.val_images.to(device), data.val_labels.to(device)
         num_batches = math.ceil(len(images) / config.recipe.batch_size)
@@ -226,14 +226,14 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Path | None = None,
             means = train_one_epoch(net, optimizer, images, labels, config, epoch, average, on_batch)
             evaluation = evaluate(average or net, val_images, val_labels)
             history.append(history_row(config, epoch, optimizer.param_groups[0]["lr"], means, evaluation, start))
-            save_checkpoint(checkpoint, config, net, optimizer, average, history)
+            save_checkpoint(checkpoint, config, data, net, optimizer, average, history)
             on_progress(Progress(epoch, num_batches, num_batches, config.num_epochs, evaluation.accuracy))
         if evaluation is None:  # every epoch was in the checkpoint
             evaluation = evaluate(average or net, val_images, val_labels)
     return outcome(average or net, config, history, evaluation, data)
 
 
-def prepare(config: RunConfig, device: torch.device, checkpoint: Path | None,
+def prepare(config: RunConfig, data: Dataset, device: torch.device, checkpoint: Path | None,
             build: Callable[..., nn.Module] = build_model
             ) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module | None, list[dict]]:
     """A run's network, optimizer, running average and history, as they start or as its checkpoint left them."""
@@ -241,7 +241,11 @@ def prepare(config: RunConfig, device: torch.device, checkpoint: Path | None,
     net = build(config.norm, config.num_groups or 2, recipe.dropout, config.seed, recipe.precision).to(device)
     optimizer = make_optimizer(net, recipe)
     average = copy.deepcopy(net) if recipe.ema_decay else None
-    return net, optimizer, average, load_checkpoint(checkpoint, config, net, optimizer, average, device)
+    return net, optimizer, average, load_checkpoint(checkpoint, config, data, net, optimizer, average, device)
+
+
+HISTORY = {"epoch", "lr", "train_loss", "l1_penalty", "train_accuracy", "val_loss", "val_accuracy", "val_correct",
+           "seconds"}
 
 
 def history_row(config: RunConfig, epoch: int, lr: float, means: dict[str, float], evaluation: Evaluation,
@@ -304,40 +308,41 @@ def check_batch_size(recipe: Recipe, data: Dataset) -> None:
 # --- the state of a run on disk -------------------------------------------------------------------------------------
 
 
-def save_checkpoint(path: Path | None, config: RunConfig, net: nn.Module, optimizer, average: nn.Module | None,
-                    history: list) -> None:
+def save_checkpoint(path: Path | None, config: RunConfig, data: Dataset, net: nn.Module, optimizer,
+                    average: nn.Module | None, history: list) -> None:
     """Everything that the next epoch needs; random states are not among it, since each epoch seeds its own."""
     if path is None:
         return
     content = io.BytesIO()
-    torch.save({"run": _identity(config), "net": net.state_dict(), "optimizer": optimizer.state_dict(),
+    torch.save({"run": _identity(config, data), "net": net.state_dict(), "optimizer": optimizer.state_dict(),
                 "average": average.state_dict() if average is not None else None, "history": history}, content)
     # torch.load does not notice a flipped bit in a tensor: the last 32 bytes do
     write_atomically(path, content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
 
 
-def load_checkpoint(path: Path | None, config: RunConfig, net: nn.Module, optimizer, average: nn.Module | None,
-                    device) -> list:
+def load_checkpoint(path: Path | None, config: RunConfig, data: Dataset, net: nn.Module, optimizer,
+                    average: nn.Module | None, device) -> list:
     """Restores what `save_checkpoint` wrote and returns the history so far.
 
-    One that is damaged, or another run's, is set aside with a warning, and nothing of it is loaded.
+    One that is damaged, or another run's, is set aside with a warning, and nothing of it is loaded. Raises OSError.
     """
     if path is None or not path.exists():
         return []
+    written = path.read_bytes()  # a disk that can't be read says nothing about what lies on it
     before = [copy.deepcopy(part.state_dict()) for part in (net, optimizer)]
     try:
-        written = path.read_bytes()
         if hashlib.sha256(written[:-32]).digest() != written[-32:]:
             raise ValueError("it is damaged")
         # weights_only: what is pickled in it is never run
         content = torch.load(io.BytesIO(written[:-32]), map_location=device, weights_only=True)
-        if content["run"] != _identity(config):
+        if content["run"] != _identity(config, data):
             raise ValueError("it is another run's")
+        check_history(content["history"], config.num_epochs)
+        optimizer.load_state_dict({**before[1], "state": _momenta(content["optimizer"]["state"], optimizer)})
         net.load_state_dict(content["net"])
-        optimizer.load_state_dict(content["optimizer"])
         if average is not None:
             average.load_state_dict(content["average"])
-        return list(content["history"])
+        return content["history"]
     except Exception as error:  # whatever is wrong with it, the run can start again
         aside = path.with_suffix(".damaged")
         os.replace(path, aside)
@@ -351,8 +356,27 @@ def load_checkpoint(path: Path | None, config: RunConfig, net: nn.Module, optimi
         return []
 
 
-def _identity(config: RunConfig) -> dict:
-    return {"config": config.to_dict(), "version": VERSION}
+def _identity(config: RunConfig, data: Dataset) -> dict:
+    return {"config": config.to_dict(), "data": data.fingerprint, "version": VERSION}
+
+
+def _momenta(state: dict, optimizer: torch.optim.Optimizer) -> dict:
+    """SGD's momenta as they were saved; an optimizer would take tensors of any shape, and crash in its next step."""
+    for place, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+        momentum = state.get(place, {}).get("momentum_buffer")
+        if momentum is not None and (momentum.shape, momentum.dtype) != (parameter.shape, parameter.dtype):
+            raise ValueError("its momenta are not this network's")
+    return {place: {"momentum_buffer": values.get("momentum_buffer")} for place, values in state.items()}
+
+
+def check_history(history: object, num_epochs: int) -> None:
+    """Raises ValueError when `history` can't be the rows of the first epochs of a run of `num_epochs`."""
+    if not (isinstance(history, list) and 0 < len(history) <= num_epochs):
+        raise ValueError("its history is not a run's")
+    for epoch, row in enumerate(history, 1):
+        if not (isinstance(row, dict) and set(row) == HISTORY and row["epoch"] == epoch
+                and all(isinstance(value, int | float) and math.isfinite(value) for value in row.values())):
+            raise ValueError(f"its history is not a run's in epoch {epoch}")
 
 
 # --- the machine ----------------------------------------------------------------------------------------------------

@@ -1,16 +1,19 @@
 """The README says what the published notebook found, and names what is there."""
 
+import json
 import re
+import statistics
 from pathlib import Path
 
 import nbformat
+from scipy import stats
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def published_text() -> str:
-    nb = nbformat.read(ROOT / "notebooks" / "mnist_normalization.ipynb", as_version=4)
+def published_text(name: str = "mnist_normalization") -> str:
+    nb = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     parts = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
     for cell in nb.cells:
         for output in cell.get("outputs", []):
@@ -34,6 +37,34 @@ def test_every_number_of_the_results_is_in_the_published_notebook():
 def test_findings_are_the_published_ones_word_for_word():
     published = published_text()
     quoted = re.findall(r"^- (.+(?:\n  .+)*)", section("Results"), re.MULTILINE)
+    assert len(quoted) >= 3
+    for finding in quoted:
+        assert " ".join(finding.split()) in published, finding
+
+
+def test_the_table_of_results_is_the_published_records():
+    """Computed here from the records themselves, with the standard library and scipy."""
+    records = [json.loads(line) for line in
+               (ROOT / "notebooks" / "records" / "mnist_normalization.jsonl").read_text().splitlines()]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("Results").splitlines()
+            if re.match(r"\| .*Normalization \|", line)]
+    assert len(rows) == 3
+    for norm, row in zip(("layer", "group", "batch"), rows, strict=True):
+        mine = [record for record in records if record["config"]["norm"] == norm]
+        assert {record["config"]["num_epochs"] for record in mine} == {20}
+        assert len({record["config"]["seed"] for record in mine}) == len(mine) > 1
+        last = [record["history"][-1] for record in mine]
+        accuracies = [row["val_correct"] / 100 for row in last]  # of 10,000 images, in percent
+        low, high = stats.t.interval(0.95, len(mine) - 1, statistics.mean(accuracies), stats.sem(accuracies))
+        assert row[1:7] == [f"{mine[0]['num_parameters']:,}", f"{statistics.mean(accuracies):.2f}",
+                            f"{statistics.stdev(accuracies):.2f}", f"{low:.2f} to {high:.2f}",
+                            f"{statistics.mean(row['val_loss'] for row in last):.4f}",
+                            f"{statistics.mean(10_000 - row['val_correct'] for row in last):.1f}"]
+
+
+def test_what_the_ablations_found_is_quoted_word_for_word():
+    published = published_text("ablations")
+    quoted = re.findall(r"^- (.+(?:\n  .+)*)", section("What causes the difference"), re.MULTILINE)
     assert len(quoted) >= 3
     for finding in quoted:
         assert " ".join(finding.split()) in published, finding
