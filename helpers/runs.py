@@ -317,8 +317,8 @@ def _train_side_by_side(todo: dict[str, RunConfig], data: Dataset, fingerprint: 
             except KilledWorker:
                 outcome = f"{config.norm}, seed {config.seed}: the workers that trained it died"
             except CancelledError:
-                outcome = (f"{config.norm}, seed {config.seed}: the scheduler is gone; the same command goes on from the "
-                           "last finished epoch")
+                outcome = (f"{config.norm}, seed {config.seed}: the scheduler is gone; the same command goes on from "
+                           "the last finished epoch")
             except Exception as error:
                 outcome = f"{config.norm}, seed {config.seed}: {' '.join(str(error).split()) or type(error).__name__}"
             yield name, outcome

@@ -10,6 +10,8 @@ import shutil
 import socket
 import threading
 import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,7 @@ def own_environment(monkeypatch):
 
 @contextlib.contextmanager
 def mirror(folder: Path, change=lambda name, content: content):
-    """A loopback mirror; `change` gives the bytes to send, a status code, or None to say nothing at all."""
+    """A loopback mirror; `change` gives the bytes to send, at once or by and by, a status, or None to say nothing."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -54,6 +56,12 @@ def mirror(folder: Path, change=lambda name, content: content):
             answer = change(name, (folder / name).read_bytes())
             if answer is None:
                 time.sleep(3)
+            elif isinstance(answer, Iterator):
+                self.send_response(200)
+                self.end_headers()
+                with contextlib.suppress(OSError):  # who asked has left
+                    for part in answer:
+                        self.wfile.write(part)
             elif isinstance(answer, int):
                 self.send_error(answer)
             else:
@@ -225,6 +233,36 @@ def test_a_server_that_falls_silent_in_the_middle(mnist_dir, tmp_path, monkeypat
           mirror(mnist_dir) as (good, _)):
         monkeypatch.setenv("MNIST_MIRRORS", f"{silent} {good}")
         assert load_dataset("mnist", tmp_path).name == "mnist"
+
+
+def test_a_server_that_drips_or_never_ends(mnist_dir, tmp_path, monkeypatch):
+    """Neither is ever silent. Each is left for the next mirror, after a time and a number of bytes."""
+    monkeypatch.setattr(data_module, "DOWNLOAD_SECONDS", 1.0)
+
+    def drip(content):
+        for place in range(len(content)):
+            yield content[place:place + 1]
+            time.sleep(0.05)
+
+    def flood(content):
+        yield content
+        for _ in range(3 * data_module.MOST_BYTES // 2**20):
+            yield bytes(2**20)
+
+    monkeypatch.setattr(urllib.request, "_opener", before := urllib.request.build_opener())
+    for endless, fault in ((drip, "takes longer than 1 s"), (flood, "sends more than 20,000,000 bytes")):
+        with mirror(mnist_dir, lambda name, content, endless=endless: endless(content)) as (bad, _):
+            monkeypatch.setenv("MNIST_MIRRORS", bad)
+            with pytest.raises(DataError, match=f"no mirror delivers it .*{fault}"):
+                load_dataset("mnist", tmp_path)
+    assert urllib.request._opener is before, "others download as they did"
+
+
+def test_a_mirror_is_an_address(tmp_path, monkeypatch):
+    for dataset in ("mnist", "auto"):
+        monkeypatch.setenv("MNIST_MIRRORS", "file:///data/mnist")
+        with pytest.raises(DataError, match="MNIST_MIRRORS: got 'file:///data/mnist', takes addresses that begin with"):
+            load_dataset(dataset, tmp_path)
 
 
 def test_a_mirror_with_a_swapped_pair(mnist_dir, tmp_path, monkeypatch):

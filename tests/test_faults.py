@@ -2,26 +2,36 @@
 
 import errno
 import gzip
+import hashlib
+import io
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import random
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
-from conftest import without_clock
+import torch
+from conftest import ROOT, run, without_clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import data as data_module
 from helpers import files
-from helpers.config import RULES, ParameterError, Study
-from helpers.data import DataError
+from helpers.config import RULES, ParameterError, RunConfig, Study
+from helpers.data import DataError, load_dataset
 from helpers.model import build_model
-from helpers.runs import train_all
+from helpers.runs import run_id, train_all
 from helpers.training import DivergedError, fit, load_checkpoint, make_optimizer, resolve_device, resolve_precision
 
 pytestmark = pytest.mark.slow
@@ -65,9 +75,10 @@ class Crash(BaseException):
     """As if the process ended here: nothing catches it."""
 
 
-FAULTS = {"a full disk": ("fsync", OSError(errno.ENOSPC, "No space left on device")),
-          "a forbidden folder": ("replace", PermissionError(errno.EACCES, "Permission denied")),
-          "a crash before the rename": ("replace", Crash())}
+FAULTS = {"a full disk": (os, "fsync", OSError(errno.ENOSPC, "No space left on device")),
+          "a forbidden folder": (os, "replace", PermissionError(errno.EACCES, "Permission denied")),
+          "no more open files": (tempfile, "mkstemp", OSError(errno.EMFILE, "Too many open files")),
+          "a crash before the rename": (os, "replace", Crash())}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -75,19 +86,19 @@ def test_every_write_fails_once(fault, tiny_data, make_config, tmp_path, monkeyp
     """Two runs of two epochs write three files each. Whichever write fails, the next start ends as if none had."""
     configs = [make_config("layer"), make_config("group")]
     whole, _ = train_all(configs, tiny_data, tmp_path / "whole", workers=1)
-    name, error = FAULTS[fault]
-    real = getattr(os, name)
-    for number in range(1, 7):
+    module, name, error = FAULTS[fault]
+    real = getattr(module, name)
+    for number in range(1, 13 if name == "fsync" else 7):  # a write syncs its file and its folder
         calls = itertools.count(1)
 
-        def failing(*arguments, number=number, calls=calls):
+        def failing(*arguments, number=number, calls=calls, **named):
             if next(calls) == number:
                 raise error
-            return real(*arguments)
+            return real(*arguments, **named)
 
         folder = tmp_path / f"{number}"
         with monkeypatch.context() as patch:
-            patch.setattr(files.os, name, failing)
+            patch.setattr(module, name, failing)
             if isinstance(error, Crash):
                 with pytest.raises(Crash):
                     train_all(configs, tiny_data, folder, workers=1)
@@ -98,6 +109,69 @@ def test_every_write_fails_once(fault, tiny_data, make_config, tmp_path, monkeyp
         assert not list(folder.rglob("*.tmp")) and not list(folder.rglob("*.damaged"))
         after, failures = train_all(configs, tiny_data, folder, workers=1)
         assert not failures and list(map(without_clock, after)) == list(map(without_clock, whole))
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A power cut between the two would leave an empty file under the right name; and one after, no name at all."""
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def noted(*arguments, name=name, real=real):
+            target = arguments[0]
+            kind = "folder" if isinstance(target, int) and stat.S_ISDIR(os.fstat(target).st_mode) else "file"
+            done.append((name, kind))
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, noted)
+    files.write_atomically(tmp_path / "record.json", b"{}")
+    assert done == [("fsync", "file"), ("replace", "file"), ("fsync", "folder")]
+
+
+def test_a_disk_that_can_not_be_read_spoils_nothing(tiny_data, make_config, tmp_path, monkeypatch):
+    """It is told; what lies there is neither set aside nor trained anew."""
+    done, begun = make_config("layer"), make_config("group")
+    train_all([done, begun], tiny_data, tmp_path, workers=1)
+    (tmp_path / run_id(begun, tiny_data.fingerprint) / "record.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/[cr]*")}
+
+    def failing(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        with pytest.raises(DivergedError, match=r"layer, seed 0: Input/output error.* group, seed 0: Input/output"):
+            train_all([done, begun], tiny_data, tmp_path, workers=1)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/[cr]*")} == before
+    records, failures = train_all([done, begun], tiny_data, tmp_path, workers=1)
+    assert len(records) == 2 and not failures
+
+
+def test_a_file_where_a_folder_belongs_is_one_line(tiny_data, make_config, tmp_path):
+    (tmp_path / run_id(make_config("layer"), tiny_data.fingerprint)).write_text("")
+    records, failures = train_all([make_config("layer"), make_config("group")], tiny_data, tmp_path, workers=1)
+    assert len(records) == 1 and failures[0].startswith("layer, seed 0: ") and "\n" not in failures[0]
+
+
+def test_a_killed_report_goes_on(tmp_path):
+    """SIGKILL to `python -m helpers.report` in the middle of the training, then the same command again."""
+    command = ["helpers.report", "-p", "dataset", "digits", "-p", "norms", "['group']", "-p", "num_epochs", "6",
+               "-p", "seeds", "[0]", "-p", "runs_dir", str(tmp_path / "runs"), "--output-dir", str(tmp_path / "out")]
+    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
+    while not list((tmp_path / "runs").glob("*/checkpoint.pt")) and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)  # the kernel with it
+    assert process.wait() == -signal.SIGKILL and not list((tmp_path / "runs").glob("*/record.json"))
+    (checkpoint,) = (tmp_path / "runs").glob("*/checkpoint.pt")
+    begun = torch.load(io.BytesIO(checkpoint.read_bytes()[:-32]), weights_only=True)["history"]
+    again = run(*command)
+    assert again.returncode == 0, again.stderr[-1000:]
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json"))
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["num_runs"] == 1
+    assert len(begun) < 6 and record["history"][:len(begun)] == begun, "the same seconds: it went on"
+    whole, _ = train_all([RunConfig.from_dict(record["config"])], load_dataset("digits"), tmp_path / "whole")
+    assert without_clock(record) == without_clock(whole[0])
 
 
 def test_a_half_written_file_of_a_killed_process_is_cleared(tiny_data, make_config, tmp_path):
@@ -120,7 +194,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_not_used(tiny_data, make_config, tmp
     def load():
         net = build_model(config.norm, seed=9)
         optimizer = make_optimizer(net, config.recipe)
-        history = load_checkpoint(path, config, net, optimizer, None, "cpu")
+        history = load_checkpoint(path, config, tiny_data, net, optimizer, None, "cpu")
         return history, [value.tolist() for value in net.state_dict().values()]
 
     saved = load()
@@ -133,6 +207,45 @@ def test_a_checkpoint_with_a_flipped_bit_is_not_used(tiny_data, make_config, tmp
             warnings.simplefilter("ignore")
             history, state = load()
         assert saved[0] and (history, state) == ([], fresh), "never loaded half"
+
+
+def _momentum(change):
+    def damage(content):
+        state = content["optimizer"]["state"]
+        state[0]["momentum_buffer"] = change(state[0]["momentum_buffer"])
+    return damage
+
+
+DAMAGES = {
+    "momentum of another shape": _momentum(lambda m: m.flatten()[:3]), "no momentum": _momentum(lambda m: "x"),
+    "momentum of another type": _momentum(lambda m: m.double()),
+    "weights of another shape": lambda c: c["net"].update({next(iter(c["net"])): torch.zeros(3)}),
+    "a weight less": lambda c: c["net"].popitem(), "no average": lambda c: c.update(average=None),
+    "no optimizer": lambda c: c.pop("optimizer"), "history of text": lambda c: c.update(history="ab"),
+    "empty history": lambda c: c.update(history=[]), "rows of nothing": lambda c: c.update(history=[{}, {}]),
+    "too many rows": lambda c: c.update(history=c["history"] * 3),
+    "not a number": lambda c: c["history"][0].update(lr=math.nan), "other order": lambda c: c["history"].reverse()}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_that_is_whole_but_wrong_is_not_used(damage, tiny_data, make_config, tmp_path):
+    """Its digest and its run are right: what is in it is looked at too."""
+    config, path = make_config("batch"), tmp_path / "checkpoint.pt"
+    record = fit(config, tiny_data, path)
+    content = torch.load(io.BytesIO(path.read_bytes()[:-32]), weights_only=True)
+    DAMAGES[damage](content)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+    with pytest.warns(UserWarning, match="stands aside as checkpoint.damaged"):
+        assert without_clock(fit(config, tiny_data, path)) == without_clock(record)
+
+
+def test_a_checkpoint_of_other_data_is_not_loaded(tiny_data, make_config, tmp_path):
+    path, other = tmp_path / "checkpoint.pt", replace(tiny_data, train_labels=tiny_data.train_labels.flip(0))
+    fit(make_config(), other, path)
+    with pytest.warns(UserWarning, match=r"\(it is another run's\)"):
+        assert without_clock(fit(make_config(), tiny_data, path)) == without_clock(fit(make_config(), tiny_data))
 
 
 def test_another_runs_checkpoint_is_not_loaded(tiny_data, make_config, tmp_path):

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers import report
-from helpers.drawing import described, render
+from helpers.drawing import blank, described, render, save_figure
 from helpers.export import ReportError, clean_html, export, to_html, to_inline_svg, to_mathml
 from helpers.files import ROOT
 
@@ -298,6 +298,46 @@ def test_refused_in_one_line_before_a_kernel_starts(arguments, expected, noteboo
     assert report.main([str(notebook), *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {expected}") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "not json", '{"cells": 5}', '{"cells": [{}], "nbformat": 4}'])
+def test_what_is_no_notebook_is_refused_in_one_line(content, tmp_path, capsys):
+    path = tmp_path / "a.ipynb"
+    path.write_text(content)
+    assert report.main([str(path), "--output-dir", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path} can't be read as a notebook: ") and error.count("\n") == 1
+    path.rename(tmp_path / "a.txt")
+    assert report.main([str(tmp_path / "a.txt")]) == 2 and "takes an .ipynb file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["", ".", "ROOT"])
+def test_the_output_folder_is_not_the_projects_own(folder, monkeypatch, capsys):
+    monkeypatch.setattr(report, "run", lambda *_: pytest.fail("it was started"))
+    assert report.main(["--output-dir", folder.replace("ROOT", str(report.ROOT))]) == 2
+    assert "takes a folder other than" in capsys.readouterr().err
+
+
+def test_only_what_a_report_wrote_is_replaced(tmp_path):
+    """Figures of an earlier report go, other people's files stay."""
+    new, folder = tmp_path / "new", tmp_path / "out"
+    drawing = described(blank(1.0), "svg", "a figure that is drawn for a test and says nothing")
+    for place in (new, folder):
+        (place / "records").mkdir(parents=True)
+    save_figure(drawing, new / "figures", "now")
+    drawing.file_format = "png"
+    save_figure(drawing, folder / "figures", "earlier")
+    drawing.file_format = "svg"
+    save_figure(drawing, folder / "figures", "earlier")
+    others = {"figures/chapter.png": b"theirs", "figures/chapter.svg": b"<svg>", "records/notes.txt": b"x", "a.md": b""}
+    for name, content in others.items():
+        (folder / name).write_bytes(content)
+    (folder / "summary.json").write_text("{}")
+    (new / "summary.json").write_text("[]")
+    report._install(new, folder)
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert there == {*others, "figures/now.svg", "summary.json"}
+    assert all((folder / name).read_bytes() == content for name, content in others.items())
 
 
 @pytest.mark.parametrize("raised, status, line", [

@@ -65,7 +65,10 @@ def test_identity_is_the_content(tiny_data, make_config):
     assert len(names) == len(others) + 2
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"history": []}', "foreign", "short"])
+@pytest.mark.parametrize("damage", [
+    b"", b"{}", b"[1]", b"\xff\xfe", b'{"history": []}', b"[" * 100_000, "foreign", {"history": []}, {"history": "a"},
+    {"history": [{}]}, {"wrong": None}, {"wrong": [[1, 2]]}, {"wrong": []}, {"num_parameters": None},
+    {"environment": "x"}, {"dataset": None}, {"config": {}}])
 def test_damaged_record_is_set_aside_and_trained_again(tiny_data, make_config, tmp_path, damage):
     config = make_config(num_epochs=1)
     (record,), _ = train_all([config], tiny_data, tmp_path)
@@ -73,8 +76,8 @@ def test_damaged_record_is_set_aside_and_trained_again(tiny_data, make_config, t
     if damage == "foreign":
         (other,), _ = train_all([replace(config, seed=1)], tiny_data, tmp_path)
         damage = json.dumps(other).encode()
-    elif damage == "short":
-        damage = json.dumps({**record, "history": []}).encode()
+    elif isinstance(damage, dict):
+        damage = json.dumps({**record, **damage}).encode()
     path.write_bytes(damage)
     (again,), _ = train_all([config], tiny_data, tmp_path)
     assert numbers(again) == numbers(record) and path.with_suffix(".damaged").exists()

@@ -1,6 +1,7 @@
 """Seeds trained as one wider network have each the results of a run alone; here on the CPU, without the graph."""
 
 import copy
+import errno
 from dataclasses import replace
 
 import pytest
@@ -118,6 +119,25 @@ def test_a_seed_that_diverges_leaves_the_others_alone(tiny_data, make_config, mo
     assert isinstance(records[0], DivergedError) and "seed 3" in str(records[0])
     for record, other in zip(records[1:], expected[1:], strict=True):
         assert record["history"][-1]["val_loss"] == other["history"][-1]["val_loss"]
+
+
+def test_a_full_disk_costs_one_seed(tiny_data, make_config, tmp_path, monkeypatch):
+    """Of those that train together; and no error of the disk ends the study."""
+    configs = [make_config("group", seed) for seed in SEEDS]
+    paths = [tmp_path / f"{seed}.pt" for seed in SEEDS]
+    real = together.save_checkpoint
+
+    def save(path, *rest):
+        if path == paths[1]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, *rest)
+
+    monkeypatch.setattr(together, "save_checkpoint", save)
+    first, second, third = fit_together(configs, tiny_data, paths)
+    assert isinstance(second, OSError) and first["history"] and third["history"]
+    monkeypatch.setattr(runs, "train_seeds", lambda *_: [first, second, third])
+    outcomes = dict(runs._train_together(dict(zip("abc", configs, strict=True)), tiny_data, "", tmp_path, 1, print))
+    assert outcomes["b"].startswith(f"group, seed {SEEDS[1]}: No space left on device") and outcomes["a"] is first
 
 
 def test_an_update_never_waits_for_the_host(tiny_data, make_config):
