@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from helpers.ablations import LAMBDAS, NAMES
@@ -106,6 +107,7 @@ def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
     figure = _figure_of(6.4, "What happens inside?", f"{dataset_title}, one seed. What each block's convolution "
                         "gives, and the gradient of its weights; lighter is earlier.")
     colours = dict(zip(shown, sns.color_palette("flare", len(shown)), strict=True))
+    marks = dict(zip(shown, "os^Dv", strict=False))
     quantities = {"mean": "mean of activations", "std": "standard deviation", "gradient": "gradient norm"}
     width = (1 - 0.11 - 0.02) / len(norms)
     sentences = []
@@ -115,10 +117,11 @@ def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
             ax = figure.add_axes((0.11 + width * place, 0.62 - 0.25 * row, width - 0.035, 0.2))
             for update in shown:
                 part = table[(table.norm == norm) & (table["update"] == update)]
-                ax.plot(part.block, part[column], color=colours[update], marker=".", linewidth=1.5)
+                ax.plot(part.block, part[column], color=colours[update], marker=marks[update], markersize=4,
+                        linewidth=1.5)
             if column != "mean":
-                ax.set_yscale("log")
-                ax.set_ylim(values[values > 0].min() / 1.5, values.max() * 1.5)
+                ax.set_ylim(values[values > 0].min() / 1.5, values.max() * 1.5)  # first: a dead network has no positive
+                ax.set_yscale("log")                                            # value to find limits from
                 ax.yaxis.set_major_locator(LogLocator(subs=(1,) if values.max() > 50 * values.min() else (1, 2, 5)))
                 ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             else:
@@ -136,7 +139,9 @@ def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
             sentences.append(f"{NAMES[norm]}, {name} of blocks 1 and 6 at the end: {last[column].iloc[0]:.2g} and "
                              f"{last[column].iloc[-1]:.2g}")
     for place, update in enumerate(shown):
-        figure.text(0.11 + 0.17 * place, 0.025, f"— update {update:,}", color=colours[update], size=9.5, weight="bold")
+        x = 0.12 + 0.17 * place
+        figure.add_artist(Line2D([x], [0.033], color=colours[update], marker=marks[update], markersize=6))
+        figure.text(x + 0.015, 0.025, f"update {update:,}", color=INK, size=9.5)
     return described(figure, "svg", "Small line graphs by depth. " + "; ".join(sentences) + ".")
 
 

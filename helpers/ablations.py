@@ -388,8 +388,11 @@ class Grid:
 
     def look_inside(self) -> pd.DataFrame:
         """`inside` for the three variants and no norm, two epochs each: as published, or looked at anew."""
-        if self.published and INSIDE.is_file() and self.data.name == "mnist":
+        if self.values["reuse_records"] and INSIDE.is_file() and self.data.name == "mnist":
             return pd.read_csv(INSIDE)
+        if not self.values["train_missing"]:
+            self.missing = "**These runs are not there yet.** "
+            return pd.DataFrame()
         return pd.concat([inside(norm, self.data, self.recipe) for norm in (*VARIANTS, "none")], ignore_index=True)
 
     def show(self, name: str, plot: Callable[..., Figure], table: pd.DataFrame, *arguments) -> None:
@@ -415,10 +418,11 @@ class Grid:
         """Writes the runs' records, results.csv and summary.json into the output folder, if there is one."""
         if not self.output:
             return
-        publish_records(list(self.records.values()), "ablations", self.output / "records", whole=False)
-        publish_records(list(self.original.values()), "original", self.output / "records")
+        for name, records, whole in (("ablations", self.records, False), ("original", self.original, True)):
+            if records:
+                publish_records(list(records.values()), name, self.output / "records", whole)
         for table in self.tables:
-            if table.question.iloc[0] == "inside":
+            if "inside" in set(table.question):
                 content = table.drop(columns="question").to_csv(index=False, lineterminator="\n")
                 write_atomically(self.output / "records" / INSIDE.name, content.encode())
         write_atomically(self.output / "results.csv", pd.concat(self.tables).to_csv(index=False).encode())

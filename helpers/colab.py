@@ -4,7 +4,7 @@ import importlib
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -22,9 +22,13 @@ def missing_requirements(text: str) -> list[str]:
 
 def _is_there(requirement: Requirement) -> bool:
     try:
-        return requirement.name in KEPT or requirement.specifier.contains(version(requirement.name), prereleases=True)
+        there = requirement.name in KEPT or requirement.specifier.contains(version(requirement.name), prereleases=True)
     except PackageNotFoundError:
         return False
+    extras = [Requirement(text) for text in requires(requirement.name) or ()] if requirement.extras else []
+    return there and all(_is_there(more) for more in extras if more.marker and any(
+        more.marker.evaluate({"extra": extra}) and not more.marker.evaluate({"extra": ""})
+        for extra in requirement.extras))
 
 
 def install(requirements: list[str]) -> None:

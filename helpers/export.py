@@ -201,7 +201,7 @@ def _set_in_order(soup: BeautifulSoup, failed: bool) -> None:
         image.replace_with(image.get("alt", ""))  # it was not in the notebook but somewhere else
 
 
-_NUMBER = re.compile(r"[-+±\u2212]?\d[^a-zA-Z]*|[-\u2013\u2014]?|nan", re.IGNORECASE)  # "99.45 ± 0.03 %", "–", nothing
+_NUMBER = re.compile(r"[-+±<>\u2212]? ?\d[^a-zA-Z]*|[-\u2013\u2014]?|nan", re.IGNORECASE)  # "99.45 ± 0.03 %", "–"
 
 
 def _set_table(soup: BeautifulSoup, table, number: int) -> None:
@@ -252,7 +252,7 @@ def tidy(nb) -> None:
     nb.cells = [cell for cell in nb.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])]
     for cell in nb.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.source = re.sub(r"\noutput_dir = .*", "", cell.source)  # a place on this machine
+            cell.source = re.sub(r"\n(output_dir|runs_dir|data_dir|scheduler) = .*", "", cell.source)  # of this machine
     nb.cells = [cell for cell in nb.cells if cell.source.strip() != "# Parameters"]  # nothing else was injected
     for cell in nb.cells:
         for output in cell.get("outputs", []):
@@ -270,15 +270,30 @@ def _is_result(output) -> bool:
         len(output.data) > 0 and "application/vnd.jupyter.widget-view+json" not in output.data)
 
 
-def to_html(nb, name: str = "Report") -> str:
-    """An executed notebook, tidied in place, as one HTML page. Raises ReportError for a formula that stays TeX."""
+def to_html(nb, name: str = "Report", folder: Path | None = None) -> str:
+    """An executed notebook, tidied in place, as one HTML page. Raises ReportError for a formula that stays TeX.
+
+    folder: where the page will lie for its readers. Links to files that are not there become plain text.
+    """
     tidy(nb)
+    for output in (output for cell in nb.cells for output in cell.get("outputs", []) if output.output_type == "error"):
+        output.evalue, *output.traceback = (_without_folders(text) for text in (output.evalue, *output.traceback))
     failed = failure(nb)
     exporter = _Exporter()
     page, _ = exporter.from_notebook_node(nb, {"failure": failed, "metadata": {"name": name}})
     soup = BeautifulSoup(page, "html.parser")
     _set_in_order(soup, failed=failed is not None)
+    for link in soup.select("a[href]"):
+        if not re.match(r"#|\w+:", link["href"]):
+            link["href"] = re.sub(r"\.ipynb$", ".html", link["href"])  # the notebook beside this one is a page too
+            if folder is None or not (folder / link["href"]).exists():
+                link.unwrap()
     return re.sub("\ue002\\d+\ue003", lambda placeholder: exporter.pictures.get(placeholder[0], ""), str(soup))
+
+
+def _without_folders(text: str) -> str:
+    """A message without where on this machine its files lie."""
+    return re.sub(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"<>:]+[/\\])+(?=[^\s/\\])", "", text)
 
 
 def export(notebook_path: str | Path, html_path: str | Path) -> None:

@@ -351,8 +351,8 @@ def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, data
 
 
 @style()
-def plot_confusion(matrices: dict[str, np.ndarray], dataset_title: str) -> Figure:
-    """Errors by true and predicted digit: for each norm a (10, 10) array of counts, true digits in rows.
+def plot_confusion(matrices: dict[str, np.ndarray], dataset_title: str, num_seeds: int = 1) -> Figure:
+    """Errors by true and predicted digit: for each norm a (10, 10) array of counts over all seeds, true digits in rows.
 
     Only errors have a colour, on one scale for all; the diagonal would drown them.
     """
@@ -363,7 +363,8 @@ def plot_confusion(matrices: dict[str, np.ndarray], dataset_title: str) -> Figur
     height = size + 1.6
     figure = blank(height)
     headline(figure, f"Which digits are taken for which: {dataset_title}",
-             "Number of misclassified images; blank: none. The grey diagonal, correct ones, is left out.")
+             f"Number of misclassified images{f', summed over {num_seeds} seeds' * (num_seeds > 1)}; blank: none. The "
+             "grey diagonal, correct ones, is left out.")
     colours = sns.blend_palette(["#fff3e6", "#f5a55b"], as_cmap=True)  # light enough for dark numbers
     sentences = []
     for column, (norm, error) in enumerate(errors.items()):
@@ -388,7 +389,7 @@ def plot_confusion(matrices: dict[str, np.ndarray], dataset_title: str) -> Figur
 
 
 @style()
-def plot_overlap(counts: pd.Series, dataset_title: str) -> Figure:
+def plot_overlap(counts: pd.Series, dataset_title: str, seed: int = 0) -> Figure:
     """How many images exactly these variants get wrong: counts by tuples of norms, as bars with their numbers."""
     # pandas pads an index of tuples of several lengths with NaN: only the norms in it count
     sizes = {tuple(norm for norm in VARIANTS if norm in key): int(count) for key, count in counts.items()}
@@ -396,7 +397,7 @@ def plot_overlap(counts: pd.Series, dataset_title: str) -> Figure:
     keys = sorted(sizes, key=lambda key: (-len(key), [norm not in key for norm in norms]))
     figure, ax = canvas(1.55 + 0.36 * len(keys))
     headline(figure, f"What the variants get wrong together and alone: {dataset_title}",
-             "Number of images that exactly the marked variants misclassify, one seed each." if keys else "")
+             f"Number of images that exactly the marked variants misclassify, seed {seed}." if keys else "")
     if not keys:
         ax.text(WIDTH / 2, 1.1, "No image is misclassified.", size=12, ha="center", va="center")
     first = 0.45 + 0.85 * len(norms)

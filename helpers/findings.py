@@ -102,14 +102,19 @@ def findings_markdown(records: Sequence[Mapping], failures: Sequence[str], study
     """The notice about the data, what failed, and the findings as a list, for the notebook's "In brief"."""
     lines = [f"> **Notice.** {data.notice}", ""] if data.notice else []
     lines += [f"> **A run failed.** {failure}\n" for failure in failures]
+    lines += [f"**{_count(len(records), 'run')}** ({_count(len(study.norms), 'variant')} × "
+              f"{_count(len(study.seeds), 'seed')}) of {_count(study.num_epochs, 'epoch')}, recipe `{study.recipe}`, "
+              f"on {data.title}: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images.",
+              ""]
     return "\n".join(lines + [f"- {finding}" for finding in findings(records, study, data)])
 
 
 def training_report(records: Sequence[Mapping], failures: Sequence[str], study: Study, data: Dataset) -> str:
     """What was trained, on how much, and how long it took."""
     seconds = [row["seconds"] for record in records for row in record["history"]] or [0]
-    lines = [f"**{_count(len(records), 'training run')}** on the {len(data.train_labels):,} "
-             f"training images of {data.title}, validated on {len(data.val_labels):,}: {sum(seconds) / 60:.1f} minutes "
+    lines = [f"**{_count(len(records), 'training run')}** of {_count(study.num_epochs, 'epoch')} on the "
+             f"{len(data.train_labels):,} training images of {data.title}, validated on "
+             f"{len(data.val_labels):,}: {sum(seconds) / 60:.1f} minutes "
              f"of training in all, {np.median(seconds):.1f} s an epoch (median)."]
     if study.reuse_records:
         lines.append("As asked, runs that are among the published records were taken from there, not trained.")
@@ -130,7 +135,7 @@ def loss_reading(history: pd.DataFrame) -> str:
     for norm, curve in _mean_curves(history, "val_loss").items():
         parts.append(f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.4f} nats (lowest: {curve.min():.4f} in epoch "
                      f"{curve.idxmin()})")
-    return f"Validation loss, mean over seeds: {'; '.join(parts)}."
+    return f"Validation loss{', mean over seeds' * (history.seed.nunique() > 1)}: {'; '.join(parts)}."
 
 
 def accuracy_reading(history: pd.DataFrame) -> str:
@@ -139,8 +144,9 @@ def accuracy_reading(history: pd.DataFrame) -> str:
     for norm, curve in _mean_curves(history, "val_accuracy").items():
         far = curve.index[(curve - curve.iloc[-1]).abs() > 0.1]
         settled = far.max() + 1 if len(far) else curve.index[0]
-        parts.append(f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.2f} % and stays within 0.1 points of that from "
-                     f"epoch {settled} on")
+        parts.append(f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.2f} %"
+                     + (f" and stays within 0.1 points of that from epoch {settled} on"
+                        if settled < curve.index[-1] else ""))
     return f"{'; '.join(parts)}."
 
 
@@ -162,15 +168,15 @@ def historical_reading(history: pd.DataFrame) -> str:
             "ends 95 times in 100; one seed gives none.")
 
 
-def confusion_reading(matrices: Mapping[str, np.ndarray]) -> str:
-    """The most frequent confusion of each variant."""
+def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) -> str:
+    """The most frequent confusion of each variant, all seeds together."""
     parts = []
     for norm, matrix in matrices.items():
         errors = matrix - np.diag(np.diag(matrix))
         true, predicted = np.unravel_index(errors.argmax(), errors.shape)
         parts.append(f"{VARIANTS[norm].short} most often reads {true} as {predicted} ({errors.max()} of its "
                      f"{_count(errors.sum(), 'error')})" if errors.any() else f"{VARIANTS[norm].short} makes no error")
-    return f"{'; '.join(parts)}."
+    return f"Summed over {num_seeds} seeds: " * (num_seeds > 1) + f"{'; '.join(parts)}."
 
 
 def overlap_reading(counts: pd.Series) -> str:

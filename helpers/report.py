@@ -136,7 +136,7 @@ def publish(executed: Path, notebook: Path) -> None:
     for cell in nb.cells:
         cell.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items()
                                             if key not in ("papermill", "execution") and value != []})
-    page = to_html(nb, notebook.stem)  # before anything is written: it can still fail
+    page = to_html(nb, notebook.stem, notebook.parent)  # before anything is written: it can still fail
     figures = notebook.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
     for figure in sorted((executed.parent / "figures").glob("*")):

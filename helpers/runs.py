@@ -207,6 +207,8 @@ def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, d
     records = {}
     for path in sorted(folder.glob("*.jsonl")):
         for number, line in enumerate(path.read_text().splitlines(), 1):
+            if not line.strip():
+                continue
             try:
                 record = json.loads(line)
                 if record["version"] == VERSION:

