@@ -293,6 +293,7 @@ def to_html(nb, name: str = "Report", folder: Path | None = None) -> str:
 
 def _without_folders(text: str) -> str:
     """A message without where on this machine its files lie."""
+    text = re.sub(r"(['\"])(?:[A-Za-z]:)?[/\\][^'\"]*[/\\]([^'\"/\\]+)\1", r"\1\2\1", text)  # in quotes spaces too
     return re.sub(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"<>:]+[/\\])+(?=[^\s/\\])", "", text)
 
 

@@ -56,8 +56,10 @@ def findings(records: Sequence[Mapping], study: Study, data: Dataset) -> list[st
         choice = f"On {data.title} choose {VARIANTS[unbeaten[0]].title}: no other variant reaches it."
     else:
         names = _and([VARIANTS[norm].short for norm in unbeaten])
+        behind = [VARIANTS[norm].short for norm in final.norm if norm not in unbeaten]
         choice = (f"On {data.title} nothing shows a best normalisation: {names} are not told apart by "
-                  f"{num_seeds} seeds and {num_val:,} images. Choose by cost.")
+                  f"{num_seeds} seeds and {num_val:,} images. Choose by cost"
+                  + (f" between these; {behind[0]} is behind." if behind else "."))
     sentences, asked = [choice], len(study.norms) * len(study.seeds)
     if len(records) < asked:
         sentences.append(f"{asked - len(records)} of {asked} runs failed; what follows stands on the others.")

@@ -98,6 +98,8 @@ def display_final(final: pd.DataFrame) -> pd.DataFrame:
 def display_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
     """`results.compare_pairs` as a reader wants it."""
     several = pairs.n.max() > 1 if len(pairs) else False
+    test = ("McNemar, exact" if not several else "paired t over seeds" if pairs.n.min() > 1 else
+            "paired t over seeds; McNemar for one")
     return pd.DataFrame({
         "pair": [f"{VARIANTS[pair.a].short} against {VARIANTS[pair.b].short}" for pair in pairs.itertuples()],
         "only the first is right (images)": pairs.only_a.map("{:.1f}".format if several else "{:.0f}".format),
@@ -105,10 +107,9 @@ def display_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
         "difference (images)": [f"{pair.difference:+.1f} ± {pair.half_width:.1f}" if pair.n > 1
                                 else f"{pair.difference:+.0f}" for pair in pairs.itertuples()],
         "seeds": pairs.n.map(str),
-        "test": ["paired t over seeds" if n > 1 else "McNemar, exact" for n in pairs.n],
-        "p": pairs.p.map(_p_value), "p, Holm-corrected": pairs.p_holm.map(_p_value),
-        "McNemar's p" + ", the seeds' smallest to largest" * bool(several): [
-            " to ".join(dict.fromkeys(map(_p_value, (min(values), max(values))))) for values in pairs.mcnemar],
+        f"p ({test})": pairs.p.map(_p_value), "p, Holm-corrected": pairs.p_holm.map(_p_value),
+        **({"McNemar's p, smallest and largest of the seeds": [
+            " to ".join(map(_p_value, (min(values), max(values)))) for values in pairs.mcnemar]} if several else {}),
     }).set_index("pair")
 
 

@@ -84,6 +84,14 @@ def test_committed_notebook_was_executed_top_to_bottom(path):
     assert path.with_suffix(".html").exists()
 
 
+@every_notebook
+def test_links_of_a_published_page_lead_to_what_is_there(path):
+    links = re.findall(r'<a [^>]*href="([^"]+)"', path.with_suffix(".html").read_text())
+    assert links
+    for link in links:
+        assert re.match(r"#|https?:", link) or (path.parent / link).is_file(), link
+
+
 def test_committed_figures_have_an_alt_text(notebook):
     shown = [o for cell in code_cells(notebook) for o in cell.outputs if "image/png" in o.get("data", {})]
     assert len(shown) == len(MNIST_FIGURES)

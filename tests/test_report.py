@@ -201,6 +201,32 @@ def test_a_failed_run_says_so_at_the_top():
     assert "/home/me" not in str(soup)
 
 
+def test_no_place_on_this_machine_reaches_the_page():
+    """Neither a folder that was asked for, nor one that an error names."""
+    injected = new_code_cell("# Parameters\nseeds = [0]\nruns_dir = '/home/me/runs'\ndata_dir = '/home/me/mnist'\n"
+                             "scheduler = 'tcp://me:1'\noutput_dir = '/home/me/out'",
+                             metadata={"tags": ["injected-parameters"]})
+    error = new_output("error", ename="OSError", traceback=["File /home/me/study/helpers/data.py:12"],
+                       evalue="'/home/me/my runs/a.json' and /home/me/b.csv and C:\\Users\\me\\study\\c.py, 1/2 a/b")
+    page = to_html(new_notebook(metadata=METADATA, cells=[
+        new_markdown_cell("# T"), injected, new_code_cell("load()", outputs=[error])]))
+    assert "seeds" in page and "'a.json' and b.csv and c.py, 1/2 a/b" in page
+    for place in ("/home", "Users", "my runs", "tcp://me"):
+        assert place not in page, place
+
+
+def test_links_to_files_lead_somewhere_or_are_text(tmp_path):
+    """The page of another notebook stands beside it only where both are published."""
+    nb = new_notebook(metadata=METADATA, cells=[new_markdown_cell(
+        "# T\n[theirs](https://example.org/a.ipynb) [more](more.ipynb) [none](none.csv) [down](#T)")])
+    links = [link["href"] for link in BeautifulSoup(to_html(nb), "html.parser").select("p a")]
+    assert links == ["https://example.org/a.ipynb", "#T"]
+    (tmp_path / "more.html").touch()
+    soup = BeautifulSoup(to_html(nb, folder=tmp_path), "html.parser")
+    assert [link["href"] for link in soup.select("p a")] == ["https://example.org/a.ipynb", "more.html", "#T"]
+    assert "none" in soup.p.get_text()
+
+
 def test_clean_html_lets_text_through_unchanged():
     assert clean_html("<p>a &amp; b <em>c</em></p>") == "<p>a &amp; b <em>c</em></p>"
     assert "javascript" not in clean_html('<a href="javascript:alert(1)">x</a>')
