@@ -1,6 +1,7 @@
 """Executes a notebook through papermill and exports it as one HTML page: `python -m helpers.report --help`."""
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -69,6 +70,8 @@ def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
 def _install(new: Path, folder: Path) -> None:
     """Puts what a run left in `new` in the place of an earlier run's; summary.json goes first and comes last."""
     clear_results(folder)
+    with contextlib.suppress(OSError):  # somebody else's figures are in it
+        (folder / "figures").rmdir()
     files = [path for path in new.rglob("*") if path.is_file()]
     for path in sorted(files, key=lambda path: path.name == "summary.json"):
         target = folder / path.relative_to(new)
