@@ -57,8 +57,8 @@ def clean_html(source: str) -> str:
 
 # What an SVG may hold to stand in the page, as shapes and text; any other stays a picture, where nothing in it can run.
 SVG_TAGS = {"svg", "g", "defs", "path", "text", "tspan", "use", "clipPath", "rect"}
-SVG_ATTRIBUTES = {"role", "aria-label", "viewBox", "version", "width", "height", "id", "d", "x", "y", "transform",
-                  "style", "clip-path", "clipPathUnits"}
+SVG_ATTRIBUTES = {"role", "aria-label", "data-from", "viewBox", "version", "width", "height", "id", "d", "x", "y",
+                  "transform", "style", "clip-path", "clipPathUnits"}
 
 
 def to_inline_svg(source: str, number: int, alt: str) -> str | None:
