@@ -22,7 +22,7 @@ SEEDS = (3, 0, 7)
 
 def wide_and_narrow(config, seeds=SEEDS):
     """A wider network that holds one network for each seed, and those networks."""
-    narrow = [together._Run(replace(config, seed=seed), torch.device("cpu"), None) for seed in seeds]
+    narrow = [together._Run(replace(config, seed=seed), None, torch.device("cpu"), None) for seed in seeds]
     wide = Net(config.norm, config.num_groups or 2, config.recipe.dropout, copies=len(seeds))
     return wide, narrow
 
