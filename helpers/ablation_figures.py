@@ -158,7 +158,7 @@ def plot_luck(pairs: pd.DataFrame, dataset_title: str) -> Figure:
         ax.plot(pair.differences, [row] * pair.n, "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
         ax.errorbar(pair.difference, row, xerr=0 if np.isnan(pair.half_width) else pair.half_width, color=INK,
                     capsize=5, marker="|", markersize=14, linewidth=1.5)
-        needed = "more than 10,000" if np.isinf(pair.seeds_needed) else "?" if np.isnan(pair.seeds_needed) else (
+        needed = "> 10,000" if np.isinf(pair.seeds_needed) else "?" if np.isnan(pair.seeds_needed) else (
             f"{pair.seeds_needed:,.0f}")
         ax.text(1.03, row, f"{pair.difference:+.1f} ± {pair.half_width:.1f} images\nseeds to tell: {needed}", size=9.5,
                 va="center", transform=ax.get_yaxis_transform())

@@ -412,7 +412,7 @@ class Grid:
     def brief(self) -> str:
         """All findings so far, as a list."""
         lines = [f"> **Notice.** {self.data.notice}", ""] if self.data.notice else []
-        return "\n".join(lines + [f"- {answer}" for answer in self.answers.values()])
+        return "\n".join(lines + [f"- *{name.capitalize()}.* {answer}" for name, answer in self.answers.items()])
 
     def save(self) -> None:
         """Writes the runs' records, results.csv and summary.json into the output folder, if there is one."""

@@ -220,6 +220,8 @@ def _set_table(soup: BeautifulSoup, table, number: int) -> None:
         for cell in row.find_all("th"):
             if cell.get_text(strip=True):
                 cell["scope"] = "col" if cell.find_parent("thead") else "row"
+                if cell["scope"] == "row" and len(cell.get_text(strip=True)) < 35:
+                    cell["class"] = ["short"]
             else:
                 cell.name = "td"  # a corner is no header
     # From the right, where a first cell that spans several rows does not shift the columns.

@@ -186,7 +186,7 @@ def test_a_grid_keeps_what_was_run_and_said(tmp_path):
     grid.save()
     out = tmp_path / "out"
     assert json.loads((out / "summary.json").read_text())["findings"] == ["So it is."]
-    assert [record["config"]["seed"] for record in records] == [3] and "- So it is." in grid.brief()
+    assert [record["config"]["seed"] for record in records] == [3] and "- *Groups.* So it is." in grid.brief()
     kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
     assert [record["run_id"] for record in kept] == [records[0]["run_id"]] and "wrong" not in kept[0]
     original = [json.loads(line) for line in (out / "records" / "original.jsonl").read_text().splitlines()]

@@ -194,7 +194,8 @@ def test_ablations_train_a_small_grid(tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert len(summary["findings"]) == 7 and not any("not there yet" in finding for finding in summary["findings"])
     table = pd.read_csv(out / "results.csv")
-    assert set(table.question) == {"penalty", "affine", "groups", "batch size", "inside", "luck", "original"}
+    assert set(table.question) == {"penalty", "parameters", "groups", "batch size", "inside", "luck",
+                                    "historical run"}
     assert set(table[table.question == "penalty"].l1_lambda) == {0, 1e-5, 1e-4, 1e-3, 1e-2}
     kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
     assert len(kept) == summary["num_runs"] - 3 == len({record["run_id"] for record in kept})
