@@ -170,11 +170,13 @@ def group_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
 
 
 def batch_size_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
-    """Each normalisation with each batch size; the learning rate grows with the batch (Goyal et al. 2017), so that
-    equal numbers of images take equally long steps in all. No penalty: it counts updates, not images."""
+    """Each normalisation with each batch size; the learning rate shrinks with the batch (Goyal et al. 2017), so that
+    equal numbers of images take equally long steps in all. Beyond the recipe's batch it stays: four times its peak
+    diverges. No penalty: it counts updates, not images."""
     free = recipe.without_l1()
-    return [run_config(norm, seed, num_epochs, replace(free, batch_size=size, lr=free.lr * size / free.batch_size,
-                       ema_decay=free.ema_decay ** (size / free.batch_size)))
+    return [run_config(norm, seed, num_epochs, replace(
+                free, batch_size=size, lr=free.lr * min(1.0, size / free.batch_size),
+                ema_decay=free.ema_decay ** (size / free.batch_size)))
             for norm in VARIANTS for size in BATCH_SIZES for seed in seeds]
 
 

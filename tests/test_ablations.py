@@ -99,7 +99,7 @@ def test_batch_size_question():
     configs = batch_size_runs(RECIPES["tuned"], (0,), 4)
     assert len(configs) == 18
     for config in configs:
-        assert config.recipe.lr / config.recipe.batch_size == pytest.approx(0.2 / 64)
+        assert config.recipe.lr / min(64, config.recipe.batch_size) == pytest.approx(0.2 / 64)
         assert config.recipe.ema_decay ** (64 / config.recipe.batch_size) == pytest.approx(0.999)
     records = [record(c, 90.0 if (c.norm, c.recipe.batch_size) == ("batch", 2) else 99.0,
                       **({"batch_statistics": {"val_correct": 9500}} if c.norm == "batch" else {})) for c in configs]
