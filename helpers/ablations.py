@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
-from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig, Study, check, parse_list
+from helpers.config import CONTROLS, RECIPES, VARIANTS, ParameterError, Recipe, RunConfig, Study, check, parse_list
 from helpers.data import Dataset, load_dataset, normalize
 from helpers.drawing import show
 from helpers.files import writable_folder, write_atomically
@@ -347,6 +347,9 @@ def setup(namespace: Mapping) -> "Grid":
         values[name] = parse_list(values[name])
     for name, value in values.items():
         check(name, value)
+    if values["num_images"] < max(BATCH_SIZES):
+        raise ParameterError(f"num_images: got {values['num_images']}, takes at least {max(BATCH_SIZES)}, the largest "
+                             "batch that is tried")
     return Grid(values)
 
 
@@ -370,7 +373,7 @@ class Grid:
 
     def train_study(self, recipe: str, seeds: Sequence[int]) -> list[dict]:
         """The records of the main study's runs, or of the same with another recipe."""
-        study = Study(recipe=recipe, seeds=tuple(seeds), num_epochs=self.values["study_epochs"])
+        study = Study(recipe=recipe, seeds=tuple(parse_list(seeds)), num_epochs=self.values["study_epochs"])
         records = self._train(study.run_configs("cpu"), self.data)
         if recipe == "original":  # the main notebook publishes its own
             self.original = {record["run_id"]: record for record in records}

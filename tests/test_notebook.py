@@ -184,7 +184,7 @@ def test_bad_input_stops_the_report(tmp_path):
 @pytest.mark.slow
 def test_ablations_train_a_small_grid(tmp_path):
     """On the digits, where nothing is published: one seed and one epoch of every question."""
-    parameters = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 128, "study_seeds": [0, 1],
+    parameters = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "study_seeds": [0, 1],
                   "study_epochs": 1, "original_seeds": [0], "runs_dir": tmp_path / "runs"}
     done = run("helpers.report", str(MAIN.with_name("ablations.ipynb")), "--output-dir", str(tmp_path / "out"),
                *(word for name, value in parameters.items() for word in ("-p", name, str(value))))
