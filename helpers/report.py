@@ -67,8 +67,11 @@ def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
     return known
 
 
-def _install(new: Path, folder: Path) -> None:
-    """Puts what a run left in `new` in the place of an earlier run's; summary.json goes first and comes last."""
+def _install(new: Path, folder: Path) -> list[Path]:
+    """Puts what a run left in `new` in the place of an earlier run's, and returns where it now lies.
+
+    summary.json goes first and comes last.
+    """
     clear_results(folder)
     with contextlib.suppress(OSError):  # somebody else's figures are in it
         (folder / "figures").rmdir()
@@ -77,6 +80,7 @@ def _install(new: Path, folder: Path) -> None:
         target = folder / path.relative_to(new)
         target.parent.mkdir(exist_ok=True)
         os.replace(path, target)
+    return [folder / path.relative_to(new) for path in files]
 
 
 def run(notebook: Path, folder: Path, parameters: dict) -> None:
@@ -118,8 +122,8 @@ def run(notebook: Path, folder: Path, parameters: dict) -> None:
         raise ReportError(f"{where}: {error.ename}: {error.evalue}")
 
 
-def publish(executed: Path, notebook: Path) -> None:
-    """Puts an executed notebook, its page and its figures where they are committed.
+def publish(executed: Path, notebook: Path, installed: list[Path]) -> None:
+    """Puts an executed notebook, its page, and of `installed` the figures and records where they are committed.
 
     Raises ReportError when an output holds a path of this machine.
     """
@@ -142,10 +146,10 @@ def publish(executed: Path, notebook: Path) -> None:
     page = to_html(nb, notebook.stem, notebook.parent)  # before anything is written: it can still fail
     figures = notebook.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
-    for figure in sorted((executed.parent / "figures").glob("*")):
-        write_atomically(figures / figure.name, figure.read_bytes())
-    for record in sorted((executed.parent / "records").glob("*")):
-        write_atomically(notebook.parent / "records" / record.name, record.read_bytes())
+    for place in (figures, notebook.parent / "records"):
+        for path in sorted(installed):  # not all that lies there: another notebook's may
+            if path.parent == executed.parent / place.name:
+                write_atomically(place / path.name, path.read_bytes())
     write_atomically(notebook.with_suffix(".html"), page.encode())
     write_atomically(notebook, (nbformat.writes(nb) + "\n").encode())
 
@@ -215,11 +219,11 @@ def main(arguments: list[str] | None = None) -> int:
                     raise
                 _install(new, folder)
                 raise ReportError(f"{error} (see {_shown(page)})") from error
-            _install(new, folder)
+            installed = _install(new, folder)
         if options.publish:
             if (folder / "summary.json").exists() and json.loads((folder / "summary.json").read_text()).get("failures"):
                 raise ReportError("not published: a run failed")
-            publish(folder / notebook.name, notebook)
+            publish(folder / notebook.name, notebook, installed)
             page = notebook.with_suffix(".html")
     except (ReportError, ParameterError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -360,7 +360,8 @@ def test_only_what_a_report_wrote_is_replaced(tmp_path):
         (folder / name).write_bytes(content)
     (folder / "summary.json").write_text("{}")
     (new / "summary.json").write_text("[]")
-    report._install(new, folder)
+    installed = report._install(new, folder)
+    assert {str(path.relative_to(folder)) for path in installed} == {"figures/now.svg", "summary.json"}
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert there == {*others, "figures/now.svg", "summary.json"}
     assert all((folder / name).read_bytes() == content for name, content in others.items())
@@ -423,7 +424,7 @@ def test_publish_refuses_a_path_of_this_machine(tmp_path):
     nbformat.write(new_notebook(metadata=METADATA, cells=[
         code("x", new_output("stream", name="stdout", text=f"read {ROOT}/data"))]), executed)
     with pytest.raises(ReportError, match="output of cell 1 holds the path"):
-        report.publish(executed, notebook)
+        report.publish(executed, notebook, [])
     assert not notebook.exists() and not notebook.with_suffix(".html").exists()
 
 
