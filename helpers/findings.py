@@ -26,7 +26,7 @@ def pair_sentence(pair, num_val: int) -> str:
     difference, p = abs(pair.difference), _p(pair.p_holm)
     if pair.n == 1:
         if difference == 0:
-            return f"{a} and {b} get equally many of {num_val:,} images right (one seed)."
+            return f"{a} and {b}: a tie; they get equally many of {num_val:,} images right (one seed)."
         verdict = ("a clear gap between these two networks, but one seed can't tell it from luck"
                    if pair.p_holm < 1 - LEVEL else "one seed can't tell them apart")
         return f"{a} gets {difference:.0f} of {num_val:,} images more right than {b} ({p}): {verdict}."

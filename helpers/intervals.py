@@ -37,14 +37,16 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def paired_p(differences: Sequence[float]) -> float:
+def paired_p(differences: Sequence[float], mcnemar: Sequence[float] = ()) -> float:
     """p-value of the paired t-test on differences over seeds.
 
-    Where all are the same, t would divide by their spread of zero: then it is the exact sign test's.
+    Where all are the same, t would divide by their spread of zero. Then it is the exact sign test's; with the single
+    seeds' `mcnemar` p-values the smaller of that and the weakest of these, doubled for having the choice.
     """
-    if np.ptp(differences) == 0:
-        return 1.0 if differences[0] == 0 else 2 * 0.5 ** len(differences)
-    return float(stats.ttest_1samp(differences, 0).pvalue)
+    if np.ptp(differences) > 0:
+        return float(stats.ttest_1samp(differences, 0).pvalue)
+    sign = 1.0 if differences[0] == 0 else 2 * 0.5 ** len(differences)
+    return min(1.0, 2 * min(sign, max(mcnemar))) if mcnemar else sign
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -126,7 +126,7 @@ def compare_pairs(records: Sequence[Mapping]) -> pd.DataFrame:
         rows.append({
             "a": a, "b": b, "n": len(seeds), "only_a": only_a.mean(), "only_b": only_b.mean(),
             "difference": (only_a - only_b).mean(), "half_width": half_width(only_a - only_b),
-            "p": paired_p(only_a - only_b) if len(seeds) > 1 else mcnemar[0], "mcnemar": mcnemar,
+            "p": paired_p(only_a - only_b, mcnemar) if len(seeds) > 1 else mcnemar[0], "mcnemar": mcnemar,
             "differences": (only_a - only_b).tolist()})
     pairs = pd.DataFrame(rows, columns=["a", "b", "n", "only_a", "only_b", "difference", "half_width", "p", "mcnemar",
                                         "differences"])

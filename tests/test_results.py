@@ -92,6 +92,8 @@ def test_paired_test_is_scipys():
     a, b = np.array([5.0, 8, 3, 6]), np.array([4.0, 5, 3, 1])
     assert paired_p(a - b) == pytest.approx(stats.ttest_rel(a, b).pvalue)
     assert paired_p([0, 0, 0]) == 1.0
+    assert paired_p([9] * 5, [0.001, 0.004] * 2 + [0.002]) == 0.008, "twice the weakest seed's"
+    assert paired_p([9] * 5, [0.5] * 5) == 0.125 and paired_p([0, 0], [1.0, 1.0]) == 1.0
     assert paired_p([2, 2]) == 0.5 and paired_p([-2] * 5) == 0.0625, "no spread: the exact sign test"
 
 
@@ -199,6 +201,14 @@ def test_planted_difference_reads_as_one(data):
     assert turned[0].startswith("On made-up digits choose Group Normalization")
 
 
+def test_planted_difference_of_the_same_size_in_every_seed(data):
+    """Without spread between seeds there is no t; that one and the same image is lost is no finding, twenty are."""
+    for more, verdict in ((20, "LayerNorm is better than GroupNorm by 20.0 ± 0.0"), (1, "a tie; LayerNorm leads")):
+        wrong = [5, 6, 4, 5, 7]
+        records = five_seeds("layer", wrong) + five_seeds("group", [count + more for count in wrong])
+        assert any(verdict in sentence for sentence in findings(records, Study(), data)), more
+
+
 def test_two_seeds_that_agree_by_chance_name_no_winner(data):
     sentences = findings(five_seeds("layer", [5, 6]) + five_seeds("group", [4, 5]), Study(seeds=(0, 1)), data)
     assert "nothing shows a best" in sentences[0] and not any("is better" in s for s in sentences)
@@ -214,6 +224,11 @@ def test_one_seed_never_names_a_winner(data):
     sentences = findings(records, Study(), data)
     assert sentences[0].startswith("On made-up digits one seed can't show which normalisation is best")
     assert not any("better" in s for s in sentences) and any("one seed can't tell" in s for s in sentences)
+
+
+def test_one_seed_twice_under_two_names_is_a_tie(data):
+    sentences = findings([record("layer", 0, [1, 2]), record("group", 0, [1, 2])], Study(seeds=(0,)), data)
+    assert any(s.startswith("LayerNorm and GroupNorm: a tie; they get equally many of 1,000") for s in sentences)
 
 
 def test_pairs_are_compared_on_the_same_images():
