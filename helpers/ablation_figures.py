@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from helpers.ablations import LAMBDAS, NAMES
+from helpers.ablations import BATCH_SIZES, LAMBDAS, NAMES
 from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, limits, stretch, style
 
 
@@ -29,12 +29,12 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
         lines = {norm: part[part.norm == norm].groupby("l1_lambda").val_accuracy.mean() for norm in _norms(table)}
         stretch(ax, low, high)
         _lambda_axis(ax)
-        _lines(ax, {norm: (_places(line.index), line) for norm, line in lines.items()})
+        _lines(ax, lines, LAMBDAS, range(len(LAMBDAS)))
         where = {"weights": "convolution weights", "all": "all parameters"}[target]
         ax.set_title(f"penalty on {where}", size=10.5, loc="left")
         ax.set_ylabel("accuracy (%)" if target == "weights" else "")
         if target == "all":
-            label_ends(ax, {norm: (len(LAMBDAS) - 1, line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f} %")
+            label_ends(ax, {norm: (LAMBDAS.index(line.index[-1]), line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f} %")
                             for norm, line in lines.items() if len(line)})
         for norm, line in lines.items():
             sentences.append(f"{NAMES[norm]}, penalty on {where}: " + ", ".join(
@@ -45,12 +45,12 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
         scale = 100 if column == "near_zero" else 1
         values = {norm: scale * part[part.norm == norm].groupby("l1_lambda")[column].mean() for norm in _norms(part)}
         _lambda_axis(ax)
-        _lines(ax, {norm: (_places(line.index), line) for norm, line in values.items()})
+        _lines(ax, values, LAMBDAS, range(len(LAMBDAS)))
         ax.set_ylim(bottom=0)
         ax.set_title(name, size=10.5, loc="left")
         ax.set_xlabel("λ, on all parameters")
         if column == "gamma":
-            label_ends(ax, {norm: (len(LAMBDAS) - 1, line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f}")
+            label_ends(ax, {norm: (LAMBDAS.index(line.index[-1]), line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f}")
                             for norm, line in values.items() if len(line)})
     return described(figure, "svg", f"Four line graphs by λ on {dataset_title}. " + "; ".join(sentences) + ".")
 
@@ -83,7 +83,7 @@ def plot_batch_size(table: pd.DataFrame, dataset_title: str, num_images: int, nu
     inside = table.dropna(subset=["train_mode"]).groupby("batch_size").train_mode.mean()
     stretch(ax, *limits(pd.concat([table.val_accuracy, table.train_mode.dropna()])))
     ax.set_xscale("log", base=2)
-    _lines(ax, {norm: (line.index, line) for norm, line in lines.items()})
+    _lines(ax, lines, BATCH_SIZES, BATCH_SIZES)
     ax.plot(inside.index, inside, color=LOOKS["batch"].colour, linewidth=1, marker="x", markersize=5)
     ax.set_xticks(sorted(table.batch_size.unique()), [f"{size:g}" for size in sorted(table.batch_size.unique())])
     ax.minorticks_off()
@@ -193,20 +193,17 @@ def _on(table: pd.DataFrame, target: str) -> pd.DataFrame:
     return table[(table.l1_target == target) | (table.l1_lambda == 0) | (table.norm == "none")]
 
 
-def _places(strengths: Sequence[float]) -> list[int]:
-    return [LAMBDAS.index(strength) for strength in strengths]
-
-
 def _lambda_axis(ax: Axes) -> None:
     ax.set_xlim(-0.2, len(LAMBDAS) - 0.8)
     ax.set_xticks(range(len(LAMBDAS)), ["0", *(f"$10^{{{np.log10(s):.0f}}}$" for s in LAMBDAS[1:])], parse_math=True)
 
 
-def _lines(ax: Axes, lines: dict[str, tuple]) -> None:
-    for norm, (x, y) in lines.items():
+def _lines(ax: Axes, lines: dict[str, pd.Series], cases: Sequence[float], places: Sequence[float]) -> None:
+    """A line for each norm: its values by case, at the cases' `places` on the axis; none across a case without runs."""
+    for norm, line in lines.items():
         look = LOOKS[norm]
-        ax.plot(x, y, color=look.colour, linestyle=look.line, marker=look.marker, linewidth=2, markersize=5.5,
-                markeredgecolor="white", markeredgewidth=0.6)
+        ax.plot(places, line.reindex(cases), color=look.colour, linestyle=look.line, marker=look.marker, linewidth=2,
+                markersize=5.5, markeredgecolor="white", markeredgewidth=0.6)
 
 
 def _dots(rows: dict[str, pd.Series], title: str, dataset_title: str, seeds: str, step: float) -> Figure:

@@ -69,6 +69,8 @@ def test_lines_are_the_means(figures):
     assert tuple(part.groupby("l1_lambda").val_accuracy.mean().round(6)) in drawn and len(weights.lines) == 4
     (inside,) = [line for line in figures["batch size"].axes[0].lines if line.get_marker() == "x"]
     np.testing.assert_allclose(inside.get_ydata(), [98 - 5 / size for size in BATCH_SIZES])
+    gap = figures["one seed, gaps"].axes[0].lines[0].get_ydata()
+    assert np.isnan(gap).tolist() == [strength == 1e-4 for strength in LAMBDAS], "no line across what was not run"
 
 
 def test_alt_texts_hold_the_numbers(figures):
