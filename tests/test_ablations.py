@@ -55,9 +55,28 @@ def test_penalty_question():
     assert set(table.near_zero) == {0.25} and set(table.gamma) == {2.0}
     sentence = penalty_finding(table)
     assert "within 0.02 points" in sentence and "LayerNorm 99.52 % to 96.52 %" in sentence
-    assert sentence.endswith("the penalty, not the normalisation, makes the difference.")
-    assert penalty_finding(penalty_table([record(config, accuracy(config, 0.03)) for config in configs])).endswith(
-        "not told apart.")
+    assert ": the penalty, not the normalisation, makes the difference. Up to λ = 0.001 nobody loses more" in sentence
+    assert ": the two effects are not told apart." in penalty_finding(
+        penalty_table([record(config, accuracy(config, 0.03)) for config in configs]))
+
+
+def test_penalty_on_weights_and_on_all():
+    """What the sentence says of targets, harmless strengths, weights near zero and γ, against numbers put in."""
+    falls = {0.0: 0, 1e-5: 0.04, 1e-4: 0.2, 1e-3: 0.05, 1e-2: 8}  # 1e-3 looks harmless, but stands behind 1e-4
+
+    def planted(config) -> dict:
+        batch, strength = config.norm == "batch", config.recipe.l1_lambda
+        fall = falls[strength] * (0.5 if config.recipe.l1_target == "weights" else 1) if batch else 0
+        shrunk = strength == 1e-2 and config.recipe.l1_target == "all"
+        own = {"near_zero": 0.9, "gamma": [0.2, 0.4]} if shrunk else {"near_zero": 0.01, "gamma": [1.0, 2.0]}
+        return {**record(config, 99.5 - fall), **own}
+
+    sentence = penalty_finding(penalty_table([planted(config) for config in penalty_runs(RECIPES["tuned"], (0,), 5)]))
+    assert "Up to λ = 1e-05 nobody loses more than 0.04 points by it." in sentence
+    assert ("At λ = 0.01 BatchNorm is at 95.50 % with its convolution weights penalised and at 91.50 % with γ and β "
+            "as well.") in sentence
+    assert sentence.endswith("90.0 % of BatchNorm's convolution weights lie below 0.001 instead of 1.0 %, and its mean "
+                             "|γ| is 0.30 instead of 1.50.")
 
 
 def test_affine_question():
