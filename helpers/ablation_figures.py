@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from helpers.ablations import BATCH_SIZES, LAMBDAS, NAMES
+from helpers.config import VARIANTS
 from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, limits, stretch, style
 
 
@@ -18,7 +19,7 @@ from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label
 def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
     """Accuracy by λ for both targets, and what the penalty does to the weights: columns of `penalty_table`."""
     figure = _figure_of(6.6, "Is it the normalisation, or the penalty?",
-                        f"{dataset_title}, last epoch, mean over {_seeds(table)}. λ = 0 stands at the left. "
+                        f"{dataset_title}, last epoch, {_seeds(table, 'mean over ')}. λ = 0 stands at the left. "
                         "The accuracy axis is stretched towards 100 %.")
     panels = {"weights": (0.09, 0.57), "all": (0.47, 0.57)}
     low, high = limits(table.val_accuracy)
@@ -76,8 +77,8 @@ def plot_groups(table: pd.DataFrame, dataset_title: str) -> Figure:
 def plot_batch_size(table: pd.DataFrame, dataset_title: str, num_images: int, num_epochs: int) -> Figure:
     """Accuracy by batch size: columns of `batch_size_table`; BatchNorm also with its batches' own statistics."""
     figure = _figure_of(4.3, "How small may a batch be?",
-                        f"{dataset_title}, {num_images:,} training images, {num_epochs} epochs in all cases, mean over "
-                        f"{_seeds(table)}. The accuracy axis is stretched towards 100 %.")
+                        f"{dataset_title}, {num_images:,} training images, {num_epochs} epochs in all cases, "
+                        f"{_seeds(table, 'mean over ')}. The accuracy axis is stretched towards 100 %.")
     ax = figure.add_axes((0.09, 0.13, 0.56, 0.64))
     lines = {norm: table[table.norm == norm].groupby("batch_size").val_accuracy.mean() for norm in _norms(table)}
     inside = table.dropna(subset=["train_mode"]).groupby("batch_size").train_mode.mean()
@@ -153,18 +154,21 @@ def plot_luck(pairs: pd.DataFrame, dataset_title: str) -> Figure:
                         "bar: mean and 95 % interval.")
     ax = figure.add_axes((0.27, 0.55 / figure.get_figheight(), 0.47, 1 - 1.4 / figure.get_figheight()))
     ax.axvline(0, color=INK, linewidth=1)
-    sentences = []
+    names, sentences = [], []
     for row, pair in enumerate(pairs.itertuples()):
+        a, b = VARIANTS[pair.a].short, VARIANTS[pair.b].short
         ax.plot(pair.differences, [row] * pair.n, "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
         ax.errorbar(pair.difference, row, xerr=0 if np.isnan(pair.half_width) else pair.half_width, color=INK,
                     capsize=5, marker="|", markersize=14, linewidth=1.5)
         needed = "> 10,000" if np.isinf(pair.seeds_needed) else "?" if np.isnan(pair.seeds_needed) else (
             f"{pair.seeds_needed:,.0f}")
-        ax.text(1.03, row, f"{pair.difference:+.1f} ± {pair.half_width:.1f} images\nseeds to tell: {needed}", size=9.5,
-                va="center", transform=ax.get_yaxis_transform())
-        sentences.append(f"{NAMES[pair.a]} against {NAMES[pair.b]}: {pair.difference:+.1f} images, single seeds from "
+        measured = f"{pair.difference:+.1f} ± {pair.half_width:.1f} images".replace("-", "−")
+        ax.text(1.03, row, f"{measured}\nseeds to tell: {needed}", size=9.5, va="center",
+                transform=ax.get_yaxis_transform())
+        names.append(f"{a} −\n{b}")
+        sentences.append(f"{a} against {b}: {pair.difference:+.1f} images, single seeds from "
                          f"{min(pair.differences):+d} to {max(pair.differences):+d}")
-    ax.set_yticks(range(len(pairs)), [f"{NAMES[p.a]} −\n{NAMES[p.b]}" for p in pairs.itertuples()])
+    ax.set_yticks(range(len(pairs)), names)
     ax.set_ylim(len(pairs) - 0.5, -0.5)
     ax.set_xlabel("difference (images)")
     return described(figure, "svg", "Dot plot of differences. " + "; ".join(sentences) + ".")
@@ -183,9 +187,9 @@ def _norms(table: pd.DataFrame) -> list[str]:
     return [norm for norm in LOOKS if norm in set(table.norm)]
 
 
-def _seeds(table: pd.DataFrame) -> str:
+def _seeds(table: pd.DataFrame, mean: str = "") -> str:
     count = table.seed.nunique()
-    return f"{count} seed{'s' * (count > 1)}"
+    return f"{mean}{count} seeds" if count > 1 else "one seed"
 
 
 def _on(table: pd.DataFrame, target: str) -> pd.DataFrame:

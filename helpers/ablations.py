@@ -322,9 +322,9 @@ def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 
 
 def luck_finding(table: pd.DataFrame) -> str:
     """How many seeds it would take to tell the variants apart."""
-    parts = [f"{NAMES[row.a]} and {NAMES[row.b]}: {abs(row.difference):.1f} images apart, spread over seeds "
-             f"{row.std:.1f}, " + ("more than 10,000 seeds" if math.isinf(row.seeds_needed)
-                                   else f"{row.seeds_needed:.0f} seeds")
+    parts = [f"{VARIANTS[row.a].short} and {VARIANTS[row.b].short}: {abs(row.difference):.1f} images apart, spread "
+             f"over seeds {row.std:.1f}, " + ("more than 10,000 seeds" if math.isinf(row.seeds_needed)
+                                         else f"{row.seeds_needed:.0f} seeds")
              for row in table.itertuples() if not math.isnan(row.seeds_needed)]
     if not parts:
         return TOO_FEW
