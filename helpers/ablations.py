@@ -423,12 +423,12 @@ class Grid:
         return records
 
     def _train(self, configs: list[RunConfig], data: Dataset) -> list[dict]:
-        if not self.values["train_missing"]:  # or is already there: a grid under way shows its gaps
-            folder, fingerprint = writable_folder(self.values["runs_dir"], "runs_dir"), data.fingerprint
-            configs, asked = [config for config in configs if question(config, fingerprint) in self.published
-                              or (folder / run_id(config, fingerprint) / "record.json").exists()], configs
-        else:
-            asked = configs
+        folder, fingerprint = writable_folder(self.values["runs_dir"], "runs_dir"), data.fingerprint
+        published = [config for config in configs if question(config, fingerprint) in self.published]
+        train, asked = self.values["train_missing"], configs
+        if not (train if train is not None else not published):  # a grid under way shows its gaps
+            configs = [config for config in configs if config in published
+                       or (folder / run_id(config, fingerprint) / "record.json").exists()]
         records = train_all(configs, data, self.values["runs_dir"], self.values["workers"],
                             self.published)[0] if configs else []
         self.missing = gaps(records, asked)
@@ -438,7 +438,7 @@ class Grid:
         """`inside` for the three variants and no norm, two epochs each: as published, or looked at anew."""
         if self.values["reuse_records"] and INSIDE.is_file() and self.data.name == "mnist":
             return pd.read_csv(INSIDE)
-        if not self.values["train_missing"]:
+        if self.values["train_missing"] is False:
             self.missing = "**These runs are not there yet.** "
             return pd.DataFrame()
         return pd.concat([inside(norm, self.data, self.recipe) for norm in (*VARIANTS, "none")], ignore_index=True)

@@ -100,7 +100,7 @@ RULES: dict[str, Rule] = {
     "study_epochs": _integer(1),
     "num_images": _integer(1),  # of training images, for the ablation of the batch size
     "reuse_records": _one_of(True, False),
-    "train_missing": _one_of(True, False),
+    "train_missing": _optional(_one_of(True, False), "True, but False where a part is published"),
     "device": _one_of("auto", "cpu", "cuda", "mps"),
     "num_batches": _integer(1, 10_000),  # of one measurement of speed
     "repetitions": _integer(1, 1000),

@@ -238,6 +238,9 @@ def test_a_grid_under_way_shows_its_gaps(tmp_path):
     (published,) = train_all(configs[1:2], grid.data, tmp_path / "elsewhere")[0]
     grid.published = {question(configs[1], grid.data.fingerprint): published}
     assert grid.train(affine_runs) == [trained, published] and grid.missing.startswith("**1 of 3 runs")
+    grid.values["train_missing"] = None
+    assert grid.train(affine_runs) == [trained, published] and grid.missing.startswith("**1 of 3"), "published in part"
+    assert len(grid.train(group_runs)) == 4 and grid.missing == "", "nothing of it is published"
     grid.values["train_missing"] = True
     assert len(grid.train(affine_runs)) == 3 and grid.missing == ""
 
