@@ -22,8 +22,9 @@ from helpers.drawing import show
 from helpers.files import writable_folder, write_atomically
 from helpers.intervals import LEVEL, half_width
 from helpers.model import BLOCKS, Conv2d, Net, build_model
+from helpers.records import RECORDS, environment, publish_records, published_records, question, run_id
 from helpers.results import compare_pairs
-from helpers.runs import RECORDS, environment, publish_records, published_records, question, run_id, train_all
+from helpers.runs import train_all
 from helpers.training import deterministic, make_optimizer, one_thread, train_one_epoch
 
 LAMBDAS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)

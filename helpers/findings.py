@@ -14,8 +14,8 @@ from helpers.config import VARIANTS, Study
 from helpers.data import MEAN, STD, Dataset
 from helpers.files import write_atomically
 from helpers.intervals import LEVEL, prediction_half_width, wilson_interval
+from helpers.records import publish_records
 from helpers.results import compare_pairs, final_table, historical_table, history_table
-from helpers.runs import publish_records
 
 
 def pair_sentence(pair, num_val: int) -> str:

@@ -36,7 +36,8 @@ from helpers.data import MEAN, STD, Dataset, load_dataset
 from helpers.files import ROOT, writable_folder, write_atomically
 from helpers.intervals import half_width
 from helpers.model import BLOCKS, build_model
-from helpers.runs import environment, num_cores, run_id, train_all
+from helpers.records import environment, num_cores, run_id
+from helpers.runs import train_all
 from helpers.training import (
     deterministic,
     evaluate,

@@ -11,7 +11,7 @@ from helpers.config import VARIANTS, Recipe, RunConfig
 from helpers.data import NUM_CLASSES, Dataset
 from helpers.model import BLOCKS, build_model, num_parameters
 from helpers.normalization import num_affine, num_statistics
-from helpers.runs import environment
+from helpers.records import environment
 
 _UNITS = {"rotation": "degrees", "shift": "pixels", "batch_size": "images", "l1_lambda": "nats"}
 

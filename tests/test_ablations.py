@@ -33,7 +33,8 @@ from helpers.ablations import (
     seeds_needed,
 )
 from helpers.config import RECIPES, ParameterError
-from helpers.runs import question, train_all
+from helpers.records import question
+from helpers.runs import train_all
 
 
 def record(config, accuracy: float, **own) -> dict:

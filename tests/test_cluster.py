@@ -15,9 +15,10 @@ import pytest
 from conftest import ROOT, without_clock
 from distributed import Client
 
-from helpers import runs
+from helpers import cluster as module
 from helpers.config import ParameterError
-from helpers.runs import read_record, run_id, train_all
+from helpers.records import read_record, run_id
+from helpers.runs import train_all
 from helpers.training import VERSION, DivergedError
 
 pytestmark = pytest.mark.slow
@@ -64,7 +65,7 @@ def test_the_same_bits_as_here_and_the_folder_is_shared(scheduler, tiny_data, ma
 
 
 def test_results_travel_back_where_no_folder_is_shared(scheduler, tiny_data, make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "_mark", lambda folder: "another machine's")
+    monkeypatch.setattr(module, "_mark", lambda folder: "another machine's")
     config = make_config("group", 3)
     (there,), _ = train_all([config], tiny_data, tmp_path / "there", scheduler=scheduler)
     (here,), _ = train_all([config], tiny_data, tmp_path / "here")
@@ -145,14 +146,14 @@ def test_a_run_that_fails_is_tried_again_and_told(scheduler, tiny_data, make_con
     def train(name, config, *rest):  # a local function travels whole
         import errno
 
-        from helpers.runs import _train_on_worker
+        from helpers.cluster import _train_on_worker
         tries = len(list(counts.glob(f"{config.seed}-*")))
         (counts / f"{config.seed}-{tries}").touch()
         if config.seed == 1 or tries < 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         return _train_on_worker(name, config, *rest)
 
-    monkeypatch.setattr(runs, "_train_on_worker", train)
+    monkeypatch.setattr(module, "_train_on_worker", train)
     records, failures = train_all([passing, failing], tiny_data, tmp_path / "runs", scheduler=scheduler)
     assert [record["config"]["seed"] for record in records] == [0]
     (failure,) = failures
@@ -182,18 +183,18 @@ def test_a_folder_that_the_worker_can_only_read(scheduler, tiny_data, make_confi
     def train(*arguments):
         import errno
 
-        import helpers.runs
+        import helpers.cluster
 
         def refuse(*_):
             raise OSError(errno.EROFS, "Read-only file system")
 
-        keep, helpers.runs.train_one = helpers.runs.train_one, refuse
+        keep, helpers.cluster.train_one = helpers.cluster.train_one, refuse
         try:
-            return helpers.runs._train_on_worker(*arguments)
+            return helpers.cluster._train_on_worker(*arguments)
         finally:
-            helpers.runs.train_one = keep
+            helpers.cluster.train_one = keep
 
-    monkeypatch.setattr(runs, "_train_on_worker", train)
+    monkeypatch.setattr(module, "_train_on_worker", train)
     config = make_config("group", 7)
     (record,), failures = train_all([config], tiny_data, tmp_path / "runs", scheduler=scheduler)
     assert not failures and read_record(tmp_path / "runs" / record["run_id"]) == record
@@ -210,14 +211,14 @@ def test_a_worker_with_another_torch_is_refused(tiny_data, make_config, tmp_path
 def test_a_worker_with_another_torch_that_comes_later_is_refused_too(scheduler, tiny_data, make_config, tmp_path,
                                                                      monkeypatch):
     def train(*arguments):
-        import helpers.runs
-        keep, helpers.runs._torch_version = helpers.runs._torch_version, lambda: "1.13.1"
+        import helpers.cluster
+        keep, helpers.cluster.torch_version = helpers.cluster.torch_version, lambda: "1.13.1"
         try:
-            return helpers.runs._train_on_worker(*arguments)
+            return helpers.cluster._train_on_worker(*arguments)
         finally:
-            helpers.runs._torch_version = keep
+            helpers.cluster.torch_version = keep
 
-    monkeypatch.setattr(runs, "_train_on_worker", train)
+    monkeypatch.setattr(module, "_train_on_worker", train)
     with pytest.raises(DivergedError, match=r"has torch 1\.13\.1, who asks has "):
         train_all([make_config()], tiny_data, tmp_path / "runs", scheduler=scheduler)
     assert not list((tmp_path / "runs").glob("*/record.json"))

@@ -67,7 +67,7 @@ def test_mistyped_cell_is_forgotten_when_it_is_mended():
 
 
 def test_ten_and_ten_point_zero_are_the_same_run():
-    from helpers.runs import run_id
+    from helpers.records import run_id
 
     one, other = Study(rotation=10, ema_decay=0), Study(rotation=10.0, ema_decay=0.0)
     assert run_id(one.run_configs("cpu")[0], "data") == run_id(other.run_configs("cpu")[0], "data")

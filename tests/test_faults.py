@@ -31,7 +31,8 @@ from helpers import files
 from helpers.config import RULES, ParameterError, RunConfig, Study
 from helpers.data import DataError, load_dataset
 from helpers.model import build_model
-from helpers.runs import run_id, train_all
+from helpers.records import run_id
+from helpers.runs import train_all
 from helpers.training import DivergedError, fit, load_checkpoint, make_optimizer, resolve_device, resolve_precision
 
 pytestmark = pytest.mark.slow

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from helpers import runs
+from helpers import progress
+from helpers import records as kept
 from helpers.config import ParameterError
-from helpers.runs import environment, read_record, run_id, train_all
+from helpers.records import environment, read_record, run_id
+from helpers.runs import train_all
 from helpers.training import DivergedError
 
 
@@ -27,8 +29,8 @@ def fits(monkeypatch):
         seen.append(config)
         return real(config, *args, **kwargs)
 
-    real = runs.fit
-    monkeypatch.setattr(runs, "fit", counted)
+    real = kept.fit
+    monkeypatch.setattr(kept, "fit", counted)
     return seen
 
 
@@ -86,8 +88,8 @@ def test_damaged_record_is_set_aside_and_trained_again(tiny_data, make_config, t
 
 def _train(config, data, folder, queue):
     calls = []
-    real = runs.fit
-    runs.fit = lambda *args, **kwargs: calls.append(1) or time.sleep(0.5) or real(*args, **kwargs)
+    real = kept.fit
+    kept.fit = lambda *args, **kwargs: calls.append(1) or time.sleep(0.5) or real(*args, **kwargs)
     (record,), _ = train_all([config], data, folder)
     queue.put((len(calls), numbers(record)))
 
@@ -138,7 +140,7 @@ def test_every_run_has_its_bar_and_none_is_left(tiny_data, make_config, tmp_path
 
 
 def test_many_runs_share_one_bar(tiny_data, make_config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "MOST_BARS", 2)
+    monkeypatch.setattr(progress, "MOST_BARS", 2)
     train_all([make_config("layer", seed=seed) for seed in range(3)], tiny_data, tmp_path, workers=1)
     shown = capsys.readouterr().err
     assert "3 runs" in shown and "layer, seed" not in shown
@@ -156,19 +158,19 @@ def test_environment_names_no_path_or_host():
 def test_published_records_answer_the_same_question_on_any_device(tiny_data, make_config, tmp_path, fits):
     configs = [make_config(norm, seed) for norm in ("layer", "batch") for seed in (0, 1)]
     records, _ = train_all(configs[:3], tiny_data, tmp_path / "runs", workers=1)
-    runs.publish_records(records, "some", tmp_path)
+    kept.publish_records(records, "some", tmp_path)
     assert len((tmp_path / "some.jsonl").read_text().splitlines()) == 3
-    published = runs.published_records(tmp_path)
+    published = kept.published_records(tmp_path)
     asked = [replace(config, recipe=replace(config.recipe, precision="bfloat16")) for config in configs]
     answers, _ = train_all(asked, tiny_data, tmp_path / "elsewhere", workers=1, published=published)
     assert answers[:3] == records and fits == [*configs[:3], asked[3]], "what was not published is trained"
     other_question = replace(configs[0], recipe=replace(configs[0].recipe, lr=0.3))
     train_all([other_question], tiny_data, tmp_path / "elsewhere", published=published)
     assert fits[-1] == other_question
-    runs.publish_records(records, "some", tmp_path, whole=False)  # without images: for accuracies, not for the study
-    assert runs.published_records(tmp_path) == {}
-    assert [r["history"] for r in runs.published_records(tmp_path, whole=False).values()] == [
+    kept.publish_records(records, "some", tmp_path, whole=False)  # without images: for accuracies, not for the study
+    assert kept.published_records(tmp_path) == {}
+    assert [r["history"] for r in kept.published_records(tmp_path, whole=False).values()] == [
         record["history"] for record in sorted(records, key=lambda r: r["run_id"])]
     stale = [{**record, "version": 0} for record in records]
-    runs.publish_records(stale, "some", tmp_path)
-    assert runs.published_records(tmp_path) == {}
+    kept.publish_records(stale, "some", tmp_path)
+    assert kept.published_records(tmp_path) == {}

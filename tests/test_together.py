@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers import records as kept
 from helpers import runs, together
 from helpers.config import VARIANTS
 from helpers.model import Net, build_model
@@ -183,8 +184,8 @@ def test_runs_on_cuda_are_grouped_by_all_but_their_seed(tiny_data, make_config, 
         return fit_together([replace(config, device="cpu") for config in configs], data, checkpoints,
                             lambda config, progress: on_progress(replace(config, device="cuda"), progress))
 
-    monkeypatch.setattr(runs, "fit_together", on_cpu)
-    monkeypatch.setattr(runs, "environment", lambda device: {})
+    monkeypatch.setattr(kept, "fit_together", on_cpu)
+    monkeypatch.setattr(kept, "environment", lambda device: {})
     monkeypatch.setattr(runs, "MOST_TOGETHER", 2)
     configs = [replace(make_config(norm, seed), device="cuda")
                for norm in ("layer", "batch") for seed in (0, 1, 2)]
