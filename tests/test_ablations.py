@@ -33,6 +33,7 @@ from helpers.ablations import (
     seeds_needed,
 )
 from helpers.config import RECIPES, ParameterError
+from helpers.grid import gaps, setup
 from helpers.records import question
 from helpers.runs import train_all
 
@@ -162,10 +163,10 @@ def test_gaps_are_told_and_stop_no_sentence():
                  (group_runs, group_table, lambda table: group_finding(table, torch.zeros(10, dtype=torch.int64)))]
     for runs_of, table_of, finding in questions:
         configs = runs_of(RECIPES["tuned"], (0, 1), 5)
-        assert ablations.gaps(configs, configs) == ""
+        assert gaps(configs, configs) == ""
         for kept in (configs[:1], configs[:3], configs[::2]):
             missing = f"{len(configs) - len(kept)} of {len(configs)} runs are not there yet"
-            assert missing in ablations.gaps(kept, configs)
+            assert missing in gaps(kept, configs)
             assert finding(table_of([record(config, 99.0) for config in kept])).endswith(".")
 
 
@@ -206,12 +207,12 @@ def grid_parameters(tmp_path, **changes) -> dict:
     ("original_seeds", [], "one or more"), ("num_images", 128, "at least 256"), ("dataset", "cifar", "'mnist'")])
 def test_a_grid_refuses_in_one_line(tmp_path, name, value, says):
     with pytest.raises(ParameterError, match=f"^{name}: got .*{says}"):
-        ablations.setup(grid_parameters(tmp_path, **{name: value}))
+        setup(grid_parameters(tmp_path, **{name: value}))
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_grid_keeps_what_was_run_and_said(tmp_path):
-    grid = ablations.setup(grid_parameters(tmp_path, seeds="[3]"))
+    grid = setup(grid_parameters(tmp_path, seeds="[3]"))
     records = grid.train(lambda recipe, seeds, epochs: [
         ablations.run_config("instance", seed, epochs, recipe.without_l1()) for seed in seeds])
     study = grid.train_study("original", "[1]")  # as papermill hands a list on
@@ -229,7 +230,7 @@ def test_a_grid_keeps_what_was_run_and_said(tmp_path):
 
 def test_a_grid_under_way_shows_its_gaps(tmp_path):
     """Asked to train nothing it takes what is published and what is in the folder of runs; else it trains the rest."""
-    grid = ablations.setup(grid_parameters(tmp_path, train_missing=False))
+    grid = setup(grid_parameters(tmp_path, train_missing=False))
     assert grid.train(affine_runs) == [] and grid.missing.startswith("**3 of 3 runs")
     grid.show("affine", None, affine_table([]))
     grid.tell("affine", affine_finding, affine_table([]))
