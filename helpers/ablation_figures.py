@@ -19,7 +19,7 @@ from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label
 def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
     """Accuracy by λ for both targets, and what the penalty does to the weights: columns of `penalty_table`."""
     figure = _figure_of(6.6, "Is it the normalisation, or the penalty?",
-                        f"{dataset_title}, last epoch, {_seeds(table, 'mean over ')}. λ = 0 stands at the left. "
+                        f"{dataset_title}, last epoch, {_seeds(table, 'mean over ')}. No norm: a tenth of the rate. "
                         "The accuracy axis is stretched towards 100 %.")
     panels = {"weights": (0.09, 0.57), "all": (0.47, 0.57)}
     low, high = limits(table.val_accuracy)
@@ -118,15 +118,20 @@ def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
             ax = figure.add_axes((0.11 + width * place, 0.62 - 0.25 * row, width - 0.035, 0.2))
             for update in shown:
                 part = table[(table.norm == norm) & (table["update"] == update)]
-                ax.plot(part.block, part[column], color=colours[update], marker=marks[update], markersize=4,
+                shown_values = part[column] if column == "mean" else part[column].where(part[column] > 0)
+                ax.plot(part.block, shown_values, color=colours[update], marker=marks[update], markersize=4,
                         linewidth=1.5)
-            if column != "mean":
+            if column == "mean":  # of both signs, and of any size where nothing normalises
+                ax.set_yscale("symlog", linthresh=1)
+                ax.set_ylim(1.5 * min(values.min(), -1), 1.5 * max(values.max(), 1))
+            else:
                 ax.set_ylim(values[values > 0].min() / 1.5, values.max() * 1.5)  # first: a dead network has no positive
                 ax.set_yscale("log")                                            # value to find limits from
                 ax.yaxis.set_major_locator(LogLocator(subs=(1,) if values.max() > 50 * values.min() else (1, 2, 5)))
-                ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            else:
-                ax.set_ylim(values.min() - 0.1, values.max() + 0.1)
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+            dead = table[(table.norm == norm) & (table.gradient == 0)]["update"]
+            if column == "gradient" and len(dead):
+                ax.text(0.5, 0.5, f"0 from update\n{dead.min():,} on", size=9.5, ha="center", transform=ax.transAxes)
             ax.minorticks_off()
             ax.set_xticks(range(1, 7), [] if row < 2 else [str(block) for block in range(1, 7)])
             ax.tick_params(labelleft=place == 0, labelsize=9)

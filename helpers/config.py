@@ -77,7 +77,7 @@ VARIANTS = {
 
 # Ways to normalise, or not to, that only the ablations train.
 CONTROLS = {
-    "none": Variant("No normalisation", "none"),
+    "none": Variant("No normalisation", "no norm"),
     "layer_plain": Variant("Layer Normalization without γ and β", "LayerNorm, no γ, β"),
     "instance": Variant("Group Normalization with G = C", "GroupNorm, G = C"),
 }

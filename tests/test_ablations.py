@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -49,8 +50,9 @@ def record(config, accuracy: float, **own) -> dict:
 def test_penalty_question():
     configs = penalty_runs(RECIPES["tuned"], (0, 1), 5)
     assert len(configs) == len(set(configs)) == (3 * (1 + 4 * 2) + 5) * 2
-    assert {replace(c.recipe, l1_lambda=0.0, l1_target="weights") for c in configs} == {
-        replace(RECIPES["tuned"], l1_lambda=0.0, precision="float32")}, "nothing else differs"
+    tuned = replace(RECIPES["tuned"], l1_lambda=0.0)
+    assert {(c.norm == "none", replace(c.recipe, l1_lambda=0.0, l1_target="weights")) for c in configs} == {
+        (False, tuned), (True, replace(tuned, lr=0.02))}, "nothing else differs"
 
     def accuracy(config, fall):
         return 99.5 + (0.02 if config.norm == "layer" else 0) - fall * (config.recipe.l1_target == "all") * (
@@ -143,7 +145,17 @@ def test_inside(tiny_data, make_config):
     assert table[table["update"] == 0].gradient.isna().all() and (table[table["update"] > 0].gradient > 0).all()
     first = build_model("none", seed=0).layers[0][0](normalize(tiny_data.val_images))
     assert table.iloc[0][["mean", "std"]].tolist() == pytest.approx([first.mean().item(), first.std().item()], rel=1e-4)
-    assert "none" in inside_finding(table)
+    assert "no norm" in inside_finding(table)
+
+
+def test_a_dead_network_is_told():
+    rows = [(norm, update, block, 0.0, 0.5 * block if update < 40 else 90.0 * block,
+             math.nan if update == 0 else 0.0 if norm == "none" and update >= 40 else 0.5 if block == 1 else 2.0)
+            for norm in ("layer", "none") for update in (0, 20, 40, 60) for block in range(1, 7)]
+    sentence = inside_finding(pd.DataFrame(rows, columns=["norm", "update", "block", "mean", "std", "gradient"]))
+    assert "median over the updates: LayerNorm 0.25." in sentence, "and no median of a network that died"
+    assert "Of the network with no norm all gradients are 0 from update 40 on" in sentence
+    assert "from 3 to 540" in sentence
 
 
 def test_luck_needs_so_many_seeds(make_config):
