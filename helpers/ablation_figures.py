@@ -40,7 +40,8 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
         for norm, line in lines.items():
             sentences.append(f"{NAMES[norm]}, penalty on {where}: " + ", ".join(
                 f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in line.items()))
-    for column, name, left in (("near_zero", "weights below 0.001 (%)", 0.09), ("gamma", "mean |γ|", 0.47)):
+    for column, name, left in (("near_zero", "weights below 0.001 (%)", 0.09),
+                               ("gamma", "mean |γ| of the weakest block", 0.47)):
         ax = figure.add_axes((left, 0.09, 0.29, 0.29))
         part = _on(table, "all").dropna(subset=[column])
         scale = 100 if column == "near_zero" else 1
