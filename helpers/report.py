@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client import AsyncKernelManager
 from papermill.cli import _resolve_type as resolve  # so that -p means here what it means to papermill itself
 from papermill.exceptions import PapermillExecutionError
 
@@ -49,6 +51,13 @@ class _Progress:
     def close(self) -> None:
         self.write("" if self.rest.endswith("\n") or not self.rest else "\n")  # what comes next starts a line
         self.flush()
+
+
+class _Kernels(AsyncKernelManager):
+    """Kernels without a terminal: what a notebook writes comes as a message; what is left are libraries' last words."""
+
+    async def start_kernel(self, **options) -> None:
+        await super().start_kernel(**options, stderr=subprocess.DEVNULL)
 
 
 def _check_parameters(notebook: Path, parameters: dict) -> list[str]:
@@ -96,7 +105,7 @@ def run(notebook: Path, folder: Path, parameters: dict) -> None:
     try:
         papermill.execute_notebook(nbformat.read(notebook, 4), literal, parameters, kernel_name="python3",
                                    language="python", progress_bar=False, stderr_file=progress, cwd=ROOT,
-                                   extra_arguments=["--log-level=CRITICAL"])
+                                   kernel_manager_class=_Kernels, extra_arguments=["--log-level=CRITICAL"])
     except (PapermillExecutionError, RuntimeError) as error:  # a kernel that dies is a RuntimeError
         stopped = error
     finally:
