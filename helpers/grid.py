@@ -11,7 +11,7 @@ from helpers.config import RECIPES, VARIANTS, ParameterError, RunConfig, Study, 
 from helpers.data import Dataset, load_dataset
 from helpers.drawing import show
 from helpers.files import writable_folder, write_atomically
-from helpers.records import RECORDS, environment, publish_records, published_records, question, run_id
+from helpers.records import RECORDS, environment, publish_records, published_records, question, readable_record, run_id
 from helpers.runs import train_all
 
 PARAMETERS = ("dataset", "data_dir", "seeds", "num_epochs", "num_images", "study_seeds", "study_epochs",
@@ -70,7 +70,7 @@ class Grid:
         train, asked = self.values["train_missing"], configs
         if not (train if train is not None else not published):  # a grid under way shows its gaps
             configs = [config for config in configs if config in published
-                       or (folder / run_id(config, fingerprint) / "record.json").exists()]
+                       or readable_record(folder / run_id(config, fingerprint))]
         records = train_all(configs, data, self.values["runs_dir"], self.values["workers"],
                             self.published)[0] if configs else []
         self.missing = gaps(records, asked)

@@ -35,7 +35,7 @@ from helpers.ablations import (
 )
 from helpers.config import RECIPES, ParameterError
 from helpers.grid import gaps, setup
-from helpers.records import question
+from helpers.records import question, run_id
 from helpers.runs import train_all
 
 
@@ -251,6 +251,9 @@ def test_a_grid_under_way_shows_its_gaps(tmp_path):
     (trained,) = train_all(configs[:1], grid.data, tmp_path / "runs")[0]
     (published,) = train_all(configs[1:2], grid.data, tmp_path / "elsewhere")[0]
     grid.published = {question(configs[1], grid.data.fingerprint): published}
+    cut = tmp_path / "runs" / run_id(configs[2], grid.data.fingerprint) / "record.json"
+    cut.parent.mkdir()
+    cut.write_text('{"run_id": ')
     assert grid.train(affine_runs) == [trained, published] and grid.missing.startswith("**1 of 3 runs")
     grid.values["train_missing"] = None
     assert grid.train(affine_runs) == [trained, published] and grid.missing.startswith("**1 of 3"), "published in part"
