@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from helpers.config import CONTROLS, VARIANTS, Recipe, RunConfig
+from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig
 from helpers.data import Dataset, normalize
 from helpers.intervals import LEVEL, half_width
 from helpers.model import BLOCKS, Conv2d, Net, build_model
@@ -349,6 +349,11 @@ def _interval(differences: pd.Series) -> str:
 
 # --- 8. how the recipe was chosen -------------------------------------------------------------------------------------
 
+# a column of the search -> what a reader calls it
+KNOBS = {"l1_lambda": "λ", "l1_target": "what it counts", "lr": "peak rate", "rotation": "augmentation",
+         "shift": "augmentation", "scale": "augmentation", "shear": "augmentation", "weight_decay": "weight decay",
+         "label_smoothing": "label smoothing", "ema_decay": "averaging of weights"}
+
 
 def search_table() -> pd.DataFrame:
     """The hyperparameter search on the hold-out, for readers: a row for each case and penalty, lowest mean loss first.
@@ -374,6 +379,23 @@ def search_table() -> pd.DataFrame:
     table = pd.DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
     table["mean loss (nats)"] = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
     return table
+
+
+def search_finding() -> str:
+    """How the chosen recipe did on the hold-out beside the runs as long as its own that differ in one thing."""
+    runs, chosen = pd.read_csv(RECORDS / "search.csv"), RECIPES["tuned"]
+    runs = runs[(runs.norm == "batch") & (runs.num_epochs == runs.num_epochs.max())].copy()
+    runs["change"] = [", ".join({KNOBS[name]: "" for name in KNOBS if getattr(row, name) != getattr(chosen, name)})
+                      for row in runs.itertuples()]
+    own, others = runs[runs.change == ""], runs[runs.change != ""]
+    if not len(own) or not len(others):
+        return TOO_FEW
+    lower, loss, right = int((others.val_loss < own.val_loss.mean()).sum()), others.val_loss, others.val_correct
+    return (f"{NAMES['batch']} with the chosen recipe and {own.num_epochs.iloc[0]} epochs has a loss of "
+            f"{own.val_loss.mean():.4f} nats and {own.val_correct.mean():,.0f} of {own.num_val.iloc[0]:,} held-out "
+            f"images right. {len(others)} runs that differ in one thing ({', '.join(dict.fromkeys(others.change))}) "
+            f"have {loss.min():.4f} to {loss.max():.4f} nats and {right.min():,} to {right.max():,} right: "
+            f"{lower or 'none'} of them with a lower loss.")
 
 
 def _case(row) -> str:

@@ -208,6 +208,21 @@ def test_search_table_reads_the_search():
     assert table.iloc[0]["mean loss (nats)"] == f"{(0.023917 + 0.022018 + 0.01993) / 3:.4f}"
 
 
+def test_search_finding_is_what_the_search_gave(tmp_path, monkeypatch):
+    with open(ablations.RECORDS / "search.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["num_epochs"] == "20"]
+    own, *others = sorted(rows, key=lambda row: float(row["val_loss"]))  # as it is today: the chosen one is the lowest
+    losses = [float(row["val_loss"]) for row in others]
+    finding = ablations.search_finding()
+    assert f"a loss of {float(own['val_loss']):.4f} nats and {int(own['val_correct']):,} of 10,000" in finding
+    assert (f"{len(others)} runs that differ in one thing (λ, augmentation, peak rate, weight decay) have "
+            f"{losses[0]:.4f} to {losses[-1]:.4f} nats") in finding and "none of them with a lower loss" in finding
+    text = (ablations.RECORDS / "search.csv").read_text()
+    (tmp_path / "search.csv").write_text(text.replace(others[-1]["val_loss"], "0.001"))
+    monkeypatch.setattr(ablations, "RECORDS", tmp_path)
+    assert "0.0010 to" in ablations.search_finding() and "1 of them with a lower loss" in ablations.search_finding()
+
+
 def grid_parameters(tmp_path, **changes) -> dict:
     return {"dataset": "digits", "data_dir": None, "seeds": [0], "num_epochs": 1, "num_images": 256,
             "study_seeds": [0], "study_epochs": 1, "original_seeds": [0], "reuse_records": False, "train_missing": True,
