@@ -18,18 +18,22 @@ from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label
 @style()
 def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
     """Accuracy by λ for both targets, and what the penalty does to the weights: columns of `penalty_table`."""
-    figure = _figure_of(6.6, "Is it the normalisation, or the penalty?",
-                        f"{dataset_title}, last epoch, {_seeds(table, 'mean over ')}. No norm: a tenth of the rate. "
+    figure = _figure_of(6.4, "Is it the normalisation, or the penalty?",
+                        f"{dataset_title}, last epoch, {_seeds(table)}. No norm: a tenth of the rate. "
                         "The accuracy axis is stretched towards 100 %.")
-    panels = {"weights": (0.09, 0.57), "all": (0.47, 0.57)}
-    low, high = limits(table.val_accuracy)
+    panels = {"weights": (0.09, 0.535), "all": (0.47, 0.535)}
+    low, high = limits(pd.concat([table.val_accuracy, table.train_mode.dropna()]))
     sentences = []
     for target, (left, bottom) in panels.items():
-        ax = figure.add_axes((left, bottom, 0.29, 0.27))
+        ax = figure.add_axes((left, bottom, 0.29, 0.3))
         part = _on(table, target)
-        lines = {norm: part[part.norm == norm].groupby("l1_lambda").val_accuracy.mean() for norm in _norms(table)}
+        lines = {norm: mine.groupby("l1_lambda").val_accuracy.mean() for norm in _norms(table)
+                 if len(mine := part[part.norm == norm])}
         stretch(ax, low, high)
         _lambda_axis(ax)
+        _dots_of(ax, part, part.l1_lambda.map(LAMBDAS.index))
+        inside = part.groupby("l1_lambda").train_mode.mean().dropna()
+        ax.plot([LAMBDAS.index(strength) for strength in inside.index], inside, **OWN_BATCHES)
         _lines(ax, lines, LAMBDAS, range(len(LAMBDAS)))
         where = {"weights": "convolution weights", "all": "all parameters"}[target]
         ax.set_title(f"penalty on {where}", size=10.5, loc="left")
@@ -38,11 +42,16 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
             label_ends(ax, {norm: (LAMBDAS.index(line.index[-1]), line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f} %")
                             for norm, line in lines.items() if len(line)})
         for norm, line in lines.items():
+            if norm == "none" and target == "all":
+                continue  # it has nothing but weights
             sentences.append(f"{NAMES[norm]}, penalty on {where}: " + ", ".join(
                 f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in line.items()))
+        if len(inside):
+            sentences.append(f"BatchNorm on the statistics of its own batches, penalty on {where}: " + ", ".join(
+                f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in inside.items()))
     for column, name, left in (("near_zero", "weights below 0.001 (%)", 0.09),
                                ("gamma", "mean |γ| of the weakest block", 0.47)):
-        ax = figure.add_axes((left, 0.09, 0.29, 0.29))
+        ax = figure.add_axes((left, 0.115, 0.29, 0.28))
         part = _on(table, "all").dropna(subset=[column])
         scale = 100 if column == "near_zero" else 1
         values = {norm: scale * part[part.norm == norm].groupby("l1_lambda")[column].mean() for norm in _norms(part)}
@@ -52,9 +61,17 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
         ax.set_title(name, size=10.5, loc="left")
         ax.set_xlabel("λ, on all parameters")
         if column == "gamma":
-            label_ends(ax, {norm: (LAMBDAS.index(line.index[-1]), line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f}")
+            label_ends(ax, {norm: (LAMBDAS.index(line.index[-1]), line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2g}")
                             for norm, line in values.items() if len(line)})
-    return described(figure, "svg", f"Four line graphs by λ on {dataset_title}. " + "; ".join(sentences) + ".")
+        unit = " %" if column == "near_zero" else ""
+        sentences += [f"{name.removesuffix(' (%)')}, {NAMES[norm]}: from {line.iloc[0]:.3g}{unit} at λ = "
+                      f"{line.index[0]:g} to {line.iloc[-1]:.3g}{unit} at λ = {line.index[-1]:g}"
+                      for norm, line in values.items()]
+    if table.train_mode.notna().any():
+        figure.text(0.09, 0.02, "×: BatchNorm on the statistics of its own batches. Pale dots: single seeds.", size=9,
+                    color=MUTED)
+    return described(figure, "svg", f"Four line graphs by λ on {dataset_title}, {_seeds(table)}. "
+                     + "; ".join(sentences) + ".")
 
 
 @style()
@@ -70,7 +87,8 @@ def plot_affine(table: pd.DataFrame, dataset_title: str) -> Figure:
 @style()
 def plot_groups(table: pd.DataFrame, dataset_title: str) -> Figure:
     """Accuracy by the number of groups: columns of `group_table`."""
-    rows = {f"G = {groups}": table[table.groups == groups].val_accuracy for groups in dict.fromkeys(table.groups)}
+    rows = {f"G = {groups}": table[table.groups == groups].val_accuracy
+            for groups in sorted(set(table.groups))}  # "C" is behind the numbers
     return _dots(rows, "How many groups?", dataset_title, _seeds(table), 0.6)
 
 
@@ -79,25 +97,27 @@ def plot_batch_size(table: pd.DataFrame, dataset_title: str, num_images: int, nu
     """Accuracy by batch size: columns of `batch_size_table`; BatchNorm also with its batches' own statistics."""
     figure = _figure_of(4.3, "How small may a batch be?",
                         f"{dataset_title}, {num_images:,} training images, {num_epochs} epochs in all cases, "
-                        f"{_seeds(table, 'mean over ')}. The accuracy axis is stretched towards 100 %.")
+                        f"{_seeds(table)}. The accuracy axis is stretched towards 100 %.")
     ax = figure.add_axes((0.09, 0.13, 0.56, 0.64))
     lines = {norm: table[table.norm == norm].groupby("batch_size").val_accuracy.mean() for norm in _norms(table)}
     inside = table.dropna(subset=["train_mode"]).groupby("batch_size").train_mode.mean()
     stretch(ax, *limits(pd.concat([table.val_accuracy, table.train_mode.dropna()])))
     ax.set_xscale("log", base=2)
+    _dots_of(ax, table, table.batch_size)
+    ax.plot(inside.index, inside, **OWN_BATCHES)
     _lines(ax, lines, BATCH_SIZES, BATCH_SIZES)
-    ax.plot(inside.index, inside, color=LOOKS["batch"].colour, linewidth=1, marker="x", markersize=5)
     ax.set_xticks(sorted(table.batch_size.unique()), [f"{size:g}" for size in sorted(table.batch_size.unique())])
     ax.minorticks_off()
     ax.set(xlabel="images a batch", ylabel="accuracy (%)")
     label_ends(ax, {norm: (line.index[-1], line.iloc[-1], f"{NAMES[norm]}\n{line.iloc[-1]:.2f} %")
                     for norm, line in lines.items()})
     if len(inside):
-        ax.text(0.98, 0.04, "×: BatchNorm validated on the statistics of its own batches", size=9, ha="right",
+        ax.text(0.98, 0.03, "×: BatchNorm on the statistics of its own batches", size=9, ha="right",
                 transform=ax.transAxes, color=LOOKS["batch"].colour)
-    sentences = [f"{NAMES[norm]}: " + ", ".join(f"{size} {value:.2f} %" for size, value in line.items())
-                 for norm, line in lines.items()]
-    return described(figure, "svg", f"Line graph of the accuracy on {dataset_title} by batch size. "
+    named = {**{NAMES[norm]: line for norm, line in lines.items()}, f"{NAMES['batch']} on its own batches": inside}
+    sentences = [f"{name}: " + ", ".join(f"{size} {value:.2f} %" for size, value in line.items())
+                 for name, line in named.items() if len(line)]
+    return described(figure, "svg", f"Line graph of the accuracy on {dataset_title} by batch size, {_seeds(table)}. "
                      + "; ".join(sentences) + ".")
 
 
@@ -132,8 +152,10 @@ def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
             dead = table[(table.norm == norm) & (table.gradient == 0)]["update"]
             if column == "gradient" and len(dead):
-                ax.text(0.5, 0.5, f"0 from update\n{dead.min():,} on", size=9.5, ha="center", transform=ax.transAxes)
+                ax.text(0.5, 0.5, f"0 at update\n{dead.min():,} and after", size=9.5, ha="center",
+                        transform=ax.transAxes)
             ax.minorticks_off()
+            ax.set_xlim(0.7, 6.3)
             ax.set_xticks(range(1, 7), [] if row < 2 else [str(block) for block in range(1, 7)])
             ax.tick_params(labelleft=place == 0, labelsize=9)
             if place == 0:
@@ -166,9 +188,11 @@ def plot_luck(pairs: pd.DataFrame, dataset_title: str) -> Figure:
         ax.plot(pair.differences, [row] * pair.n, "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
         ax.errorbar(pair.difference, row, xerr=0 if np.isnan(pair.half_width) else pair.half_width, color=INK,
                     capsize=5, marker="|", markersize=14, linewidth=1.5)
-        needed = "> 10,000" if np.isinf(pair.seeds_needed) else "?" if np.isnan(pair.seeds_needed) else (
-            f"{pair.seeds_needed:,.0f}")
-        measured = f"{pair.difference:+.1f} ± {pair.half_width:.1f} images".replace("-", "−")
+        low, high = ("> 10,000" if np.isinf(seeds) else "?" if np.isnan(seeds) else f"{seeds:,.0f}"
+                     for seeds in (pair.seeds_at_least, pair.seeds_at_most))
+        needed = low if low == high else f"{low} to {high}".replace("to > ", "to more than ")
+        half = "" if np.isnan(pair.half_width) else f" ± {pair.half_width:.1f}"
+        measured = f"{pair.difference:+.1f}{half} images".replace("-", "−")
         ax.text(1.03, row, f"{measured}\nseeds to tell: {needed}", size=9.5, va="center",
                 transform=ax.get_yaxis_transform())
         names.append(f"{a} −\n{b}")
@@ -193,9 +217,9 @@ def _norms(table: pd.DataFrame) -> list[str]:
     return [norm for norm in LOOKS if norm in set(table.norm)]
 
 
-def _seeds(table: pd.DataFrame, mean: str = "") -> str:
+def _seeds(table: pd.DataFrame) -> str:
     count = table.seed.nunique()
-    return f"{mean}{count} seeds" if count > 1 else "one seed"
+    return f"mean of {count} seeds" if count > 1 else "one seed"
 
 
 def _on(table: pd.DataFrame, target: str) -> pd.DataFrame:
@@ -213,19 +237,36 @@ def _lines(ax: Axes, lines: dict[str, pd.Series], cases: Sequence[float], places
     for norm, line in lines.items():
         look = LOOKS[norm]
         ax.plot(places, line.reindex(cases), color=look.colour, linestyle=look.line, marker=look.marker, linewidth=2,
-                markersize=5.5, markeredgecolor="white", markeredgewidth=0.6)
+                markersize=5.5, markeredgecolor="white", markeredgewidth=0.6, gid="mean")
+
+
+# BatchNorm validated on the statistics of batches as in training, where its own line is on running averages
+OWN_BATCHES = {"color": LOOKS["batch"].colour, "linewidth": 1, "marker": "x", "markersize": 5, "gid": "own batches"}
+
+
+def _dots_of(ax: Axes, table: pd.DataFrame, places: pd.Series) -> None:
+    """Each run a pale dot, `places` on the axis."""
+    for norm in _norms(table) if table.seed.nunique() > 1 else ():
+        mine = table.norm == norm
+        ax.plot(places[mine], table.val_accuracy[mine], "o", color=LOOKS[norm].colour, alpha=0.3, markersize=4,
+                markeredgewidth=0, gid="seed")
 
 
 def _dots(rows: dict[str, pd.Series], title: str, dataset_title: str, seeds: str, step: float) -> Figure:
-    """A row for each case: every seed a dot, the mean a bar."""
-    figure = _figure_of(1.4 + step * len(rows), title, f"{dataset_title}, last epoch, {seeds}: each a dot; bar: mean. "
+    """A row for each case: every seed a dot, the mean a bar. Cases far below the others are told, not drawn."""
+    figure = _figure_of(1.4 + step * len(rows), title, f"{dataset_title}, last epoch. Bar: {seeds}, dots: each. "
                         "The accuracy axis is stretched towards 100 %.")
+    best = max(values.max() for values in rows.values())
+    seen = {name: values for name, values in rows.items() if values.max() > best / 2}
     height = figure.get_figheight()
     ax = figure.add_axes((0.25, 0.55 / height, 0.56, 1 - 1.35 / height))
-    stretch(ax, *limits(pd.concat(list(rows.values()))), axis="x")
-    for row, values in enumerate(rows.values()):
-        ax.plot(values, [row] * len(values), "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=7)
-        ax.plot([values.mean()] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=2)
+    stretch(ax, *limits(pd.concat(list(seen.values()))), axis="x")
+    for row, (name, values) in enumerate(rows.items()):
+        if name in seen:
+            ax.plot(values, [row] * len(values), "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=7)
+            ax.plot([values.mean()] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=2)
+        else:
+            ax.text(0.02, row, "← far below this axis", size=9.5, va="center", transform=ax.get_yaxis_transform())
         ax.text(1.03, row, f"{values.mean():.2f} %", size=10.5, weight="bold", va="center",
                 transform=ax.get_yaxis_transform())
     ax.set_yticks(range(len(rows)), list(rows), color=MUTED)

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
+from torch import nn
 
 from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig
 from helpers.data import Dataset, normalize
-from helpers.intervals import LEVEL, half_width
+from helpers.intervals import LEVEL, half_width, holm, paired_p
 from helpers.model import BLOCKS, Conv2d, Net, build_model
 from helpers.records import RECORDS
 from helpers.results import compare_pairs
@@ -40,21 +41,60 @@ def few_images(data: Dataset, num_images: int) -> Dataset:
     return replace(data, train_images=data.train_images[:num_images], train_labels=data.train_labels[:num_images])
 
 
-def _frame(records: Sequence[Mapping], **columns) -> pd.DataFrame:
-    """One row a record: norm, seed, the last epoch's accuracy in percent and loss, and `columns` made from it."""
-    return pd.DataFrame([{
+def _frame(records: Sequence[Mapping], case: Sequence[str], **columns) -> pd.DataFrame:
+    """One row a record: norm, seed, the last epoch's accuracy in percent and loss, and `columns` made from it.
+
+    Of the seeds that were run for every case (values of the columns `case`), so that means are of the same seeds; of
+    all where none was.
+    """
+    table = pd.DataFrame([{
         "norm": record["config"]["norm"], "seed": record["config"]["seed"],
         "val_accuracy": record["history"][-1]["val_accuracy"], "val_loss": record["history"][-1]["val_loss"],
         **{name: make(record) for name, make in columns.items()}} for record in records])
+    if not len(table):
+        return table
+    whole = table.groupby("seed").size() == table.groupby(list(case)).ngroups
+    return table[table.seed.isin(whole.index[whole])].reset_index(drop=True) if whole.any() else table
+
+
+def _train_mode(record: Mapping) -> float:
+    """Accuracy of BatchNorm on the statistics of its own batches, as in training; nan for the others."""
+    if "batch_statistics" not in record:
+        return math.nan
+    return 100 * record["batch_statistics"]["val_correct"] / record["dataset"]["num_val"]
 
 
 TOO_FEW = "Too few of these runs are there to answer."
 
 
-def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Mean accuracy over the seeds, the half width of its t-interval, and n, for each cell of `by`."""
-    cells = table.groupby(by, sort=False).val_accuracy
-    return cells.agg(val_accuracy="mean", half_width=lambda v: half_width(list(v)), n="count").reset_index()
+def _compare(named: Mapping[str, pd.Series]) -> str:
+    """Differences of accuracies by seed, in words: mean and interval in points, and whether it is told from none.
+
+    By a paired t-test over seeds, Holm-corrected for all of `named`. With two seeds, both; with one, no test.
+    """
+    named = {name: differences.dropna() for name, differences in named.items()}
+    named = {name: differences for name, differences in named.items() if len(differences)}
+    tested = [name for name, differences in named.items() if len(differences) > 2]
+    p_values = dict(zip(tested, holm([paired_p(list(named[name])) for name in tested]), strict=True))
+    parts = []
+    for name, differences in named.items():
+        if name in p_values:
+            verdict = "told from none" if p_values[name] < 1 - LEVEL else "not told from none"
+            parts.append(f"{name} {differences.mean():+.2f} ± {half_width(list(differences)):.2f} points ({verdict})")
+        else:
+            parts.append(f"{name} {' and '.join(f'{difference:+.2f}' for difference in differences)} points")
+    seeds = max((len(differences) for differences in named.values()), default=0)
+    return "; ".join(parts).replace("-0.00", "0.00").replace("+0.00", "0.00") + f" ({_seeds(seeds)})"
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def _blind(accuracies: pd.Series, labels: torch.Tensor) -> bool:
+    """Whether each accuracy (percent) is that of one answer for all images: the share of a digit."""
+    shares = 100 * torch.bincount(labels).double() / len(labels)
+    return all((shares - accuracy).abs().min() < 0.005 for accuracy in accuracies)
 
 
 # --- 1. the normalisation, or the penalty? ----------------------------------------------------------------------------
@@ -77,55 +117,79 @@ def penalty_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[
 
 
 def penalty_table(records: Sequence[Mapping]) -> pd.DataFrame:
-    """norm, seed, val_accuracy, val_loss, l1_lambda, l1_target, near_zero (share of weights), gamma.
+    """norm, seed, val_accuracy, val_loss, l1_lambda, l1_target, near_zero (share of weights), gamma, train_mode.
 
-    gamma: mean |γ| of the block where it is smallest; a mean over the blocks would hide one that is shut.
+    gamma: mean |γ| of the block where it is smallest; a mean over the blocks would hide one that is shut. train_mode:
+    accuracy with the batch's statistics, BatchNorm.
     """
-    return _frame(records, l1_lambda=lambda r: r["config"]["recipe"]["l1_lambda"],
+    return _frame(records, ("norm", "l1_lambda", "l1_target"),
+                  l1_lambda=lambda r: r["config"]["recipe"]["l1_lambda"],
                   l1_target=lambda r: r["config"]["recipe"]["l1_target"], near_zero=lambda r: r["near_zero"],
-                  gamma=lambda r: min(r["gamma"]) if r["gamma"] else math.nan)
+                  gamma=lambda r: min(r["gamma"]) if r["gamma"] else math.nan, train_mode=_train_mode)
 
 
-def penalty_finding(table: pd.DataFrame) -> str:
-    """How far the penalty moves accuracy, beside how far the normalisation does."""
-    cells = _means(table, ["norm", "l1_lambda", "l1_target"]).set_index(["norm", "l1_lambda", "l1_target"]).val_accuracy
-    normalised = [norm for norm in VARIANTS
-                  if (norm, 0.0, "weights") in cells.index and (norm, max(LAMBDAS), "all") in cells.index]
-    if len(normalised) < 2:
+TARGETS = {"weights": "the convolution weights", "all": "all parameters"}
+
+
+def penalty_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
+    """How far the penalty moves accuracy, beside how far the normalisation does. `labels`: of the validation images."""
+    by_seed = table.pivot(index="seed", columns=["norm", "l1_lambda", "l1_target"], values="val_accuracy")
+    strongest = max(LAMBDAS)
+    free = {norm: by_seed[norm, 0.0, "weights"] for norm in VARIANTS if (norm, 0.0, "weights") in by_seed}
+    strong = {norm: by_seed[norm, strongest, "all"] for norm in free if (norm, strongest, "all") in by_seed}
+    if len(strong) < 2:
         return TOO_FEW
-    free = {norm: cells[norm, 0.0, "weights"] for norm in normalised}
-    strongest = {norm: cells[norm, max(LAMBDAS), "all"] for norm in normalised}
-    spread = max(free.values()) - min(free.values())
-    falls = {norm: free[norm] - strongest[norm] for norm in normalised}
-    words = ", ".join(f"{NAMES[norm]} {free[norm]:.2f} % to {strongest[norm]:.2f} %" for norm in normalised)
-    sentence = (f"Without a penalty the normalisations lie within {spread:.2f} points of each other. "
-                f"λ = {max(LAMBDAS):g} on all parameters takes {words}")
-    verdict = ("the penalty, not the normalisation, makes the difference" if min(falls.values()) > 2 * spread
-               else "the two effects are not told apart")
-    return f"{sentence}: {verdict}.{_harmless(cells)}{_targets(cells)}{_shrinking(table)}"
+    levels = [free[norm].mean() for norm in strong]
+    fall = min(free[norm].mean() - strong[norm].mean() for norm in strong)
+    decides = fall > 2 * (max(levels) - min(levels))
+    blind = _blind(pd.concat(strong.values()), labels)
+    sentences = [
+        f"Without a penalty {_levels(free, 'is at')} ({_seeds(table.seed.nunique())}).",
+        f"λ = {strongest:g} on {TARGETS['all']}, as in the historical run, takes {_levels(strong, 'to')}"
+        + (": at this strength the penalty decides, not the normalisation." if decides
+           else ": the two effects are not told apart.")
+        + " Each of these is the share of one digit: all images get the same answer." * blind]
+    weights = {norm: by_seed[norm, strongest, "weights"] for norm in strong if (norm, strongest, "weights") in by_seed}
+    if weights:
+        sentences.append(f"On {TARGETS['weights']} alone it takes {_levels(weights, 'to')}.")
+    return " ".join(filter(None, [*sentences, _running_averages(table), _losses(by_seed), _own(by_seed),
+                                  _shrinking(table)]))
 
 
-def _harmless(cells: pd.Series) -> str:
-    """The strongest penalty up to which nobody loses a tenth of a point, on either target."""
-    losses = cells.drop(0.0, level="l1_lambda")
-    losses = losses.rsub([cells.get((norm, 0.0, "weights"), math.nan) for norm, *_ in losses.index])
-    worst = losses.groupby("l1_lambda").max()  # grows with λ, but for noise
-    harmless = worst.index[(worst <= 0.1).cummin()]
-    if not len(harmless):
+def _levels(accuracies: Mapping[str, pd.Series], word: str) -> str:
+    """Each variant's mean accuracy, and the seeds' range where they lie more than a point apart."""
+    return ", ".join(f"{NAMES[norm]} {word} {values.mean():.2f} %"
+                     + f" ({values.min():.2f} to {values.max():.2f})" * bool(np.ptp(values) > 1)
+                     for norm, values in accuracies.items())
+
+
+def _running_averages(table: pd.DataFrame) -> str:
+    """Where BatchNorm's own batches say something else than its running averages, by more than a point."""
+    means = table[table.norm == "batch"].groupby(["l1_lambda", "l1_target"])[["val_accuracy", "train_mode"]].mean()
+    apart = means[(means.train_mode - means.val_accuracy).abs() > 1]
+    parts = [f"{row.train_mode:.2f} % instead of {row.val_accuracy:.2f} % (λ = {strength:g} on {TARGETS[target]})"
+             for (strength, target), row in apart.iterrows()]
+    return ("Part of BatchNorm's fall lies in its running averages: on the statistics of its own batches it is at "
+            f"{', '.join(parts)}.") if parts else ""
+
+
+def _losses(by_seed: pd.DataFrame) -> str:
+    """The most that each strength costs a normalised network, on either target."""
+    losses = {strength: [(by_seed[norm, 0.0, "weights"] - by_seed[norm, strength, target]).mean()
+                         for norm in VARIANTS for target in TARGETS
+                         if (norm, 0.0, "weights") in by_seed and (norm, strength, target) in by_seed]
+              for strength in LAMBDAS[1:-1]}
+    parts = [f"{max(0.0, *values):.2f} points at λ = {strength:g}" for strength, values in losses.items() if values]
+    return f"The most that a weaker one costs any of the three: {', '.join(parts)}." if parts else ""
+
+
+def _own(by_seed: pd.DataFrame) -> str:
+    """What the penalty of the recipe does to the variant that has it."""
+    strength, target = RECIPES["tuned"].l1_lambda, RECIPES["tuned"].l1_target
+    if not {("batch", 0.0, "weights"), ("batch", strength, target)} <= set(by_seed.columns):
         return ""
-    most = worst[:harmless[-1]].max()
-    return f" Up to λ = {harmless[-1]:g} nobody loses more than {max(0.0, most):.2f} points by it."
-
-
-def _targets(cells: pd.Series) -> str:
-    """BatchNorm's accuracy with the penalty on its weights alone, where that differs most from all parameters."""
-    pairs = cells.unstack("l1_target").reindex(columns=["weights", "all"]).dropna()
-    if "batch" not in pairs.index.get_level_values("norm"):
-        return ""
-    mine = pairs.loc["batch"]
-    strength = (mine["weights"] - mine["all"]).abs().idxmax()
-    return (f" At λ = {strength:g} BatchNorm is at {mine['weights'][strength]:.2f} % with its convolution weights "
-            f"penalised and at {mine['all'][strength]:.2f} % with γ and β as well.")
+    moved = _compare({"": by_seed["batch", strength, target] - by_seed["batch", 0.0, "weights"]}).strip()
+    return f"The third variant's own, λ = {strength:g} on {TARGETS[target]}, moves BatchNorm by {moved}."
 
 
 def _shrinking(table: pd.DataFrame) -> str:
@@ -135,7 +199,7 @@ def _shrinking(table: pd.DataFrame) -> str:
     if not {0.0, max(LAMBDAS)} <= set(means.index):
         return ""
     free, strong = means.loc[0.0], means.loc[max(LAMBDAS)]
-    return (f" With λ = {max(LAMBDAS):g} on all parameters {100 * strong.near_zero:.1f} % of BatchNorm's convolution "
+    return (f"With λ = {max(LAMBDAS):g} on all parameters {100 * strong.near_zero:.1f} % of BatchNorm's convolution "
             f"weights lie below 0.001 instead of {100 * free.near_zero:.1f} %, and the mean |γ| of its weakest block "
             f"is {strong.gamma:.2g} instead of {free.gamma:.2g}.")
 
@@ -152,18 +216,20 @@ def affine_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[R
 
 def affine_table(records: Sequence[Mapping]) -> pd.DataFrame:
     """norm, seed, val_accuracy, val_loss, parameters."""
-    return _frame(records, parameters=lambda r: r["num_parameters"])
+    return _frame(records, ("norm",), parameters=lambda r: r["num_parameters"])
 
 
 def affine_finding(table: pd.DataFrame) -> str:
-    """Whether a γ and a β for each place buys anything beside one for each channel."""
-    by_norm = {norm: part.set_index("seed").val_accuracy for norm, part in table.groupby("norm")}
-    if not {"layer", "layer_plain", "group"} <= set(by_norm):
+    """Whether a γ and a β for each place buys anything beside one for each channel, and beside none."""
+    by_seed = table.pivot(index="seed", columns="norm", values="val_accuracy")
+    if not {"layer", "layer_plain", "group"} <= set(by_seed) or not len(by_seed.dropna()):
         return TOO_FEW
-    difference = (by_norm["layer"] - by_norm["group"]).dropna()
-    extra = table[table.norm == "layer"].parameters.iloc[0] - table[table.norm == "group"].parameters.iloc[0]
-    return (f"LayerNorm's {extra:,} further parameters beside GroupNorm(1, C) move its accuracy by "
-            f"{_interval(difference)}. Without any γ and β it is at {by_norm['layer_plain'].mean():.2f} %.")
+    parameters = table.groupby("norm").parameters.first()
+    return "LayerNorm " + _compare({
+        f"beside GroupNorm(1, C), with {parameters['layer'] - parameters['group']:,} parameters more:":
+            by_seed["layer"] - by_seed["group"],
+        f"beside itself without γ and β, with {parameters['layer'] - parameters['layer_plain']:,} more:":
+            by_seed["layer"] - by_seed["layer_plain"]}) + "."
 
 
 # --- 3. how many groups -----------------------------------------------------------------------------------------------
@@ -178,24 +244,25 @@ def group_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[Ru
 
 def group_table(records: Sequence[Mapping]) -> pd.DataFrame:
     """norm, seed, val_accuracy, val_loss, groups ("1", "2", "4" or "C")."""
-    return _frame(records, groups=lambda r: str(r["config"]["num_groups"] or "C"))
+    return _frame(records, ("groups",), groups=lambda r: str(r["config"]["num_groups"] or "C"))
 
 
 def group_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
-    """How much the number of groups matters until each channel is its own."""
-    cells = _means(table, ["groups"]).set_index("groups").val_accuracy
-    some = cells.drop("C", errors="ignore")
-    if len(some) < 2:
+    """How much the number of groups matters until each channel is its own. `labels`: of the validation images."""
+    by_seed = table.pivot(index="seed", columns="groups", values="val_accuracy")
+    own = str(GROUPS[1])  # the study's
+    others = [groups for groups in map(str, GROUPS) if groups in by_seed and groups != own]
+    if own not in by_seed or not others:
         return TOO_FEW
-    sentence = (f"Between {some.index[0]} and {some.index[-1]} groups accuracy moves by "
-                f"{some.max() - some.min():.2f} points.")
-    if "C" not in cells:
+    sentence = (f"Beside the study's {own} groups: " + _compare({
+        f"{groups} {'group' if groups == '1' else 'groups'}": by_seed[groups] - by_seed[own] for groups in others})
+        + ".")
+    if "C" not in by_seed:
         return sentence
-    share = 100 * torch.bincount(labels).max().item() / len(labels)
-    blind = abs(cells["C"] - share) < 2
-    return (f"{sentence} With G = C it falls to {cells['C']:.2f} %"
-            + (f", the share of the most frequent digit ({share:.2f} %): the network does not see the image."
-               if blind else f"; always naming the most frequent digit would give {share:.2f} %."))
+    collapsed = by_seed["C"].dropna()
+    levels = " or ".join(sorted({f"{accuracy:.2f} %" for accuracy in collapsed}))
+    return (f"{sentence} With G = C it ends at {levels}"
+            + (", the share of one digit: all images get the same answer." if _blind(collapsed, labels) else "."))
 
 
 # --- 4. how small may a batch be --------------------------------------------------------------------------------------
@@ -203,8 +270,8 @@ def group_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
 
 def batch_size_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
     """Each normalisation with each batch size; the learning rate shrinks with the batch (Goyal et al. 2017), so that
-    equal numbers of images take equally long steps in all. Beyond the recipe's batch it stays: four times its peak
-    diverges. No penalty: it counts updates, not images."""
+    equal numbers of images take equally long steps in all. Beyond the recipe's batch it stays. No penalty: it counts
+    updates, not images."""
     free = recipe.without_l1()
     return [run_config(norm, seed, num_epochs, replace(
                 free, batch_size=size, lr=free.lr * min(1.0, size / free.batch_size),
@@ -213,30 +280,29 @@ def batch_size_runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> li
 
 
 def batch_size_table(records: Sequence[Mapping]) -> pd.DataFrame:
-    """norm, seed, val_accuracy, val_loss, batch_size, train_mode (accuracy with the batch's statistics, BatchNorm)."""
-    def train_mode(record: Mapping) -> float:
-        if "batch_statistics" not in record:
-            return math.nan
-        return 100 * record["batch_statistics"]["val_correct"] / record["dataset"]["num_val"]
-
-    return _frame(records, batch_size=lambda r: r["config"]["recipe"]["batch_size"], train_mode=train_mode)
+    """norm, seed, val_accuracy, val_loss, batch_size, num_images (for training), train_mode (accuracy with the batch's
+    statistics, BatchNorm)."""
+    return _frame(records, ("norm", "batch_size"), batch_size=lambda r: r["config"]["recipe"]["batch_size"],
+                  num_images=lambda r: r["dataset"]["num_train"], train_mode=_train_mode)
 
 
 def batch_size_finding(table: pd.DataFrame) -> str:
-    """Who suffers from small batches."""
-    cells = _means(table, ["norm", "batch_size"]).set_index(["norm", "batch_size"]).val_accuracy
-    parts = []
-    for norm in dict.fromkeys(table.norm):
-        mine = cells[norm]
-        parts.append(f"{NAMES[norm]} {mine[mine.index.min()]:.2f} % with {mine.index.min()} images a batch, "
-                     f"{mine.max():.2f} % at its best ({mine.idxmax()})")
-    sentence = "; ".join(parts) + "."
+    """What smaller and larger batches than the recipe's do to each normalisation."""
+    usual, sizes = RECIPES["tuned"].batch_size, sorted(set(table.batch_size))
+    by_seed = table.pivot(index="seed", columns=["norm", "batch_size"], values="val_accuracy")
+    sentences = []
+    for size, why in ((sizes[0], f" All with {table.num_images.iloc[0]:,} training images."),
+                      (sizes[-1], " That is fewer updates at the same rate." * (sizes[-1] > usual))):
+        moved = {NAMES[norm]: by_seed[norm, size] - by_seed[norm, usual] for norm in VARIANTS
+                 if {(norm, size), (norm, usual)} <= set(by_seed.columns)}
+        if size != usual and any(len(differences.dropna()) for differences in moved.values()):
+            sentences.append(f"From {usual} images a batch to {size}: {_compare(moved)}.{why}")
     inside = table[table.train_mode.notna()].groupby("batch_size")[["val_accuracy", "train_mode"]].mean()
     if len(inside):
         small = inside.index.min()
-        sentence += (f" BatchNorm validated on the statistics of its own batches of {small} is at "
-                     f"{inside.train_mode[small]:.2f} % instead of {inside.val_accuracy[small]:.2f} %.")
-    return sentence
+        sentences.append(f"BatchNorm validated on the statistics of its own batches of {small} is at "
+                         f"{inside.train_mode[small]:.2f} % instead of {inside.val_accuracy[small]:.2f} %.")
+    return " ".join(sentences) or TOO_FEW
 
 
 # --- 5. what happens inside -------------------------------------------------------------------------------------------
@@ -261,6 +327,9 @@ def inside(norm: str, data: Dataset, recipe: Recipe, num_epochs: int = 2, seed: 
             gradients = [math.nan if conv.weight.grad is None else conv.weight.grad.norm().item()
                          for conv in _block_convolutions(net)]
             watched = copy.deepcopy(net).eval()
+            for module in watched.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.train()  # as it is trained; its running averages are of nothing yet
             for conv in _block_convolutions(watched):
                 conv.register_forward_hook(lambda _, __, y: seen.append((y.mean().item(), y.std().item())))
             with torch.no_grad():
@@ -284,22 +353,26 @@ def _block_convolutions(net: Net) -> list[Conv2d]:
 
 
 def inside_finding(table: pd.DataFrame) -> str:
-    """How far the gradients of the first and the last block lie apart, and which network died."""
+    """What depth does to activations before training and to gradients in it, and which network died."""
+    start = table[table["update"] == 0].pivot_table(index="norm", columns="block", values="std", sort=False)
     later = table[table["update"] > 0].pivot_table(index=["norm", "update"], columns="block", values="gradient",
                                                    sort=False)
     dead = later.sum(axis=1) == 0
     ends = [norm for norm in later.index.unique("norm") if dead[norm].iloc[-1]]
     ratio = (later[1] / later[len(BLOCKS)])[~dead].groupby("norm", sort=False).median().drop(ends, errors="ignore")
-    sentences = []
+    sentences = ["Standard deviation of the activations before training, first block and last: "
+                 + ", ".join(f"{NAMES[norm]} {row.iloc[0]:.2g} and {row.iloc[-1]:.2g}" for norm, row in start.iterrows())
+                 + "."]
     if len(ratio):
         sentences.append("Gradient norm of the first block's weights beside the last one's, median over the updates: "
                          + ", ".join(f"{NAMES[norm]} {value:.2f}" for norm, value in ratio.items()) + ".")
     for norm in ends:
         first, before = dead[norm].idxmax(), table[(table.norm == norm) & (table["update"] == 0)]["std"].max()
         there = table[(table.norm == norm) & (table["update"] == first)]["std"].max()
-        sentences.append(f"Of the network with {NAMES[norm]} all gradients are 0 from update {first:,} on: the largest "
-                         f"standard deviation of its activations has gone from {before:.2g} to {there:.3g}, and "
-                         "behind it no unit answers any more.")
+        alive = max(update for update in table[table.norm == norm]["update"] if update < first)
+        sentences.append(f"The network with {NAMES[norm]} dies between updates {alive:,} and {first:,}: from then on "
+                         f"all gradients are 0. The largest standard deviation of its activations has gone from "
+                         f"{before:.2g} to {there:.3g}, and behind it no unit answers any more.")
     return " ".join(sentences)
 
 
@@ -308,10 +381,14 @@ def inside_finding(table: pd.DataFrame) -> str:
 
 def luck_table(records: Sequence[Mapping]) -> pd.DataFrame:
     """`compare_pairs`, and for each pair the standard deviation of its difference over seeds (images) and how many
-    seeds would tell a difference of this size from zero (paired t-test, level 0.05, power 0.8)."""
+    seeds would tell a difference of this size from zero (paired t-test, level 0.05, power 0.8): as large as seen, and
+    as small as its interval leaves it (seeds_at_least, seeds_at_most; inf above 10,000)."""
     pairs = compare_pairs(records)
     pairs["std"] = [np.std(pair.differences, ddof=1) if pair.n > 1 else math.nan for pair in pairs.itertuples()]
-    return pairs.assign(seeds_needed=[seeds_needed(pair.difference, pair.std) for pair in pairs.itertuples()])
+    return pairs.assign(
+        seeds_at_least=[seeds_needed(pair.difference, pair.std) for pair in pairs.itertuples()],
+        seeds_at_most=[seeds_needed(max(0.0, abs(pair.difference) - pair.half_width), pair.std)
+                       for pair in pairs.itertuples()])
 
 
 def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 10_000) -> float:
@@ -331,20 +408,17 @@ def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 
 
 def luck_finding(table: pd.DataFrame) -> str:
     """How many seeds it would take to tell the variants apart."""
-    parts = [f"{VARIANTS[row.a].short} and {VARIANTS[row.b].short}: {abs(row.difference):.1f} images apart, spread "
-             f"over seeds {row.std:.1f}, " + ("more than 10,000 seeds" if math.isinf(row.seeds_needed)
-                                         else f"{row.seeds_needed:.0f} seeds")
-             for row in table.itertuples() if not math.isnan(row.seeds_needed)]
+    def count(seeds: float) -> str:
+        return "more than 10,000" if math.isinf(seeds) else f"{seeds:,.0f}"
+
+    parts = [f"{VARIANTS[row.a].short} and {VARIANTS[row.b].short}, {abs(row.difference):.1f} images apart with a "
+             f"spread over seeds of {row.std:.1f}: {count(row.seeds_at_least)} seeds"
+             + f", or {count(row.seeds_at_most)} if the difference is as small as its interval allows" * (
+                 not math.isinf(row.seeds_at_least))
+             for row in table.itertuples() if not math.isnan(row.seeds_at_least)]
     if not parts:
         return TOO_FEW
-    return ("To tell a difference of the size seen from none, four times in five, takes: " + "; ".join(parts) + ".")
-
-
-def _interval(differences: pd.Series) -> str:
-    """Mean difference in points with the half width of its t-interval."""
-    if len(differences) < 2:
-        return f"{differences.mean():+.2f} points (one seed)"
-    return f"{differences.mean():+.2f} ± {half_width(list(differences)):.2f} points ({len(differences)} seeds)"
+    return "To tell the difference seen from none, four times in five, takes: " + "; ".join(parts) + "."
 
 
 # --- 8. how the recipe was chosen -------------------------------------------------------------------------------------

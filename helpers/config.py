@@ -318,7 +318,8 @@ class Study:
         if recipe.precision == "auto":
             recipe = replace(recipe, precision=precision)
         return [
-            RunConfig(norm, seed, self.num_epochs, recipe if VARIANTS[norm].l1 else recipe.without_l1(),
+            RunConfig(norm, seed, self.num_epochs,
+                      recipe if VARIANTS[norm].l1 and recipe.l1_lambda else recipe.without_l1(),
                       self.num_groups if norm == "group" else None, device)
             for norm in self.norms for seed in self.seeds
         ]

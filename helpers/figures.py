@@ -310,10 +310,12 @@ def _mark_historical(figure: Figure, ax: Axes, old: pd.Series, number: str) -> N
 
 
 @style()
-def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, dataset_title: str) -> Figure:
+def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, dataset_title: str,
+                           without_l1: pd.DataFrame | None = None) -> Figure:
     """Validation accuracy epoch by epoch, a panel for each variant: these runs and the historical one.
 
-    history: columns norm, seed, epoch, val_accuracy. historical: columns variant, epoch, val_accuracy.
+    history: columns norm, seed, epoch, val_accuracy. historical: columns variant, epoch, val_accuracy. without_l1: as
+    history, of BatchNorm without its penalty.
     """
     norms = [norm for norm in VARIANTS if norm in set(history["norm"])]
     seeds, sentences = history["seed"].nunique(), []
@@ -321,7 +323,8 @@ def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, data
     runs = f"Thick: mean of {seeds} seeds, thin: each." if seeds > 1 else f"One seed ({history['seed'].iloc[0]})."
     headline(figure, f"Validation accuracy on {dataset_title}: these runs and the historical one",
              f"{runs} Black, dashed: the historical run, one seed. The axis is stretched towards 100 %.")
-    low, high = limits(pd.concat([history["val_accuracy"], historical["val_accuracy"]]))
+    free = pd.DataFrame(columns=history.columns) if without_l1 is None else without_l1
+    low, high = limits(pd.concat([frame["val_accuracy"] for frame in (history, historical, free) if len(frame)]))
     for place, norm in enumerate(norms):
         ax = figure.add_axes((0.085 + 0.31 * place, 0.135, 0.28, 0.56))
         stretch(ax, low, high)
@@ -332,16 +335,24 @@ def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, data
             ax.plot(curves.index, curves[seed], color=colour, linewidth=0.7, alpha=0.45, gid="seed")
         ax.plot(old.index, old, color=INK, linestyle=(0, (3, 1.5)), linewidth=1.4, gid="historical")
         ax.plot(mean.index, mean, color=colour, linewidth=2, gid="mean")
-        ax.set_title(f"{VARIANTS[norm].short}\nhere {mean.iloc[-1]:.2f} %, historical {old.iloc[-1]:.2f} %", size=10,
-                     loc="left")
+        last = min(mean.index[-1], old.index[-1])  # both after as many epochs
+        ax.set_title(f"{VARIANTS[norm].short}, epoch {last}\nhere {mean[last]:.2f} %, historical {old[last]:.2f} %",
+                     size=10, loc="left")
+        other = free[free["norm"] == norm].groupby("epoch")["val_accuracy"].mean()
+        if len(other):
+            ax.plot(other.index, other, color=colour, linestyle=(0, (1, 1)), linewidth=1.8, gid="without")
+            ax.text(0.97, fraction(ax, other.iloc[-1]) + 0.035, f"dotted: no penalty, {other.iloc[-1]:.2f} %", size=9,
+                    ha="right", transform=ax.transAxes)
         ax.set_xlim(0.5, max(history["epoch"].max(), old.index[-1]) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_xlabel("epoch")
         ax.tick_params(labelleft=place == 0)
         if place == 0:
             ax.set_ylabel("validation accuracy (%)")
-        sentences.append(f"{VARIANTS[norm].short} ends at {mean.iloc[-1]:.2f} % here (epoch {mean.index[-1]}) and at "
-                         f"{old.iloc[-1]:.2f} % in the historical run (epoch {old.index[-1]})")
+        sentences.append(f"{VARIANTS[norm].short} is at {mean[last]:.2f} % here and at {old[last]:.2f} % in the "
+                         f"historical run (epoch {last})"
+                         + (f", and without its penalty at {other.iloc[-1]:.2f} % in epoch {other.index[-1]}"
+                            if len(other) else ""))
     return described(figure, "svg", f"Line graphs of the validation accuracy on {dataset_title} by epoch, "
                      f"{f'mean of {seeds} seeds' if seeds > 1 else 'one seed'} beside the historical run. "
                      + "; ".join(sentences) + ".")

@@ -13,7 +13,7 @@ import pandas as pd
 from helpers.config import VARIANTS, Study
 from helpers.data import MEAN, STD, Dataset
 from helpers.files import write_atomically
-from helpers.intervals import LEVEL, prediction_half_width, wilson_interval
+from helpers.intervals import LEVEL, half_width, prediction_half_width, wilson_interval
 from helpers.records import publish_records
 from helpers.results import compare_pairs, final_table, historical_table, history_table
 
@@ -152,22 +152,44 @@ def accuracy_reading(history: pd.DataFrame) -> str:
     return f"{'; '.join(parts)}."
 
 
-def historical_reading(history: pd.DataFrame) -> str:
-    """Whether the historical run ends where one further seed of these runs would, for each variant."""
+def historical_reading(history: pd.DataFrame, without_l1: pd.DataFrame | None = None) -> str:
+    """Whether the historical run ends where one further seed of these runs would, for each variant.
+
+    without_l1: the histories of the same BatchNorm without its penalty; what this changes, is told too.
+    """
     parts, historical = [], historical_table().set_index(["variant", "epoch"]).val_accuracy
-    for norm, mine in history.groupby("norm", sort=False):
+    ends_of = {norm: mine[mine.epoch == historical[norm].index.max()].val_accuracy.tolist()  # after as many epochs
+               for norm, mine in history.groupby("norm", sort=False)}
+    checks = sum(len(ends) > 1 for ends in ends_of.values())
+    for norm, ends in ends_of.items():
         old = historical[norm]
-        ends = mine[mine.epoch == old.index.max()].val_accuracy.tolist()  # both after as many epochs
         if not ends:
             continue
-        here, half = float(np.mean(ends)), prediction_half_width(ends)
+        here, half = float(np.mean(ends)), prediction_half_width(ends, max(1, checks))
         verdict = ("inside" if abs(old.iloc[-1] - here) <= half else "outside") if len(ends) > 1 else "no range"
         parts.append(f"{VARIANTS[norm].short} {old.iloc[-1]:.2f} % there, {here:.2f} "
                      + (f"± {half:.2f} " if len(ends) > 1 else "") + f"% here ({verdict})")
     if not parts:
         return "These runs are too short to stand beside the historical run's end."
-    return ("At the historical run's last epoch: " + "; ".join(parts) + ". ± is the range in which one further seed "
-            "ends 95 times in 100; one seed gives none.")
+    together = f", all {checks} at once," if checks > 1 else ""
+    return ("At the historical run's last epoch: " + "; ".join(parts) + f". ± is the range in which one further seed "
+            f"ends{together} 95 times in 100; one seed gives none." + _without_penalty(history, without_l1))
+
+
+def _without_penalty(history: pd.DataFrame, without_l1: pd.DataFrame | None) -> str:
+    """What the penalty of the historical recipe costs, seed by seed, at the historical run's last epoch."""
+    if without_l1 is None or not len(without_l1):
+        return ""
+    last = historical_table().query("variant == 'batch'").epoch.max()
+    with_l1, free = (frame[(frame.norm == "batch") & (frame.epoch == last)].set_index("seed").val_accuracy
+                     for frame in (history, without_l1))
+    cost = (free - with_l1).dropna()
+    if not len(cost):
+        return ""
+    moved = (f"{cost.mean():.2f} ± {half_width(list(cost)):.2f} points ({len(cost)} seeds)" if len(cost) > 2
+             else " and ".join(f"{one:.2f}" for one in cost) + f" points ({_count(len(cost), 'seed')})")
+    return (f" Without its penalty, all else as it was, {VARIANTS['batch'].short.removeprefix('L1 + ')} ends at "
+            f"{free[cost.index].mean():.2f} % instead of {with_l1[cost.index].mean():.2f} %: the penalty cost {moved}.")
 
 
 def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) -> str:

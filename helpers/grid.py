@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -56,13 +57,23 @@ class Grid:
         self.records.update({record["run_id"]: record for record in records})
         return records
 
-    def train_study(self, recipe: str, seeds: Sequence[int]) -> list[dict]:
-        """The records of the main study's runs, or of the same with another recipe."""
-        study = Study(recipe=recipe, seeds=tuple(parse_list(seeds)), num_epochs=self.values["study_epochs"])
-        records = self._train(study.run_configs("cpu"), self.data)
-        if recipe == "original":  # the main notebook publishes its own
-            self.original = {record["run_id"]: record for record in records}
-        return records
+    def train_study(self) -> list[dict]:
+        """The records of the main study's runs."""
+        study = Study(seeds=tuple(self.values["study_seeds"]), num_epochs=self.values["study_epochs"])
+        return self._train(study.run_configs("cpu"), self.data)
+
+    def train_original(self) -> tuple[list[dict], list[dict]]:
+        """The records of the same with the historical recipe, and of its BatchNorm without the penalty."""
+        study = Study(recipe="original", seeds=tuple(self.values["original_seeds"]),
+                      num_epochs=self.values["study_epochs"])
+        free = replace(study, norms=("batch",), l1_lambda=0.0)
+        records = self._train([*study.run_configs("cpu"), *free.run_configs("cpu")], self.data)
+        self.original = {record["run_id"]: record for record in records}
+        as_it_was, without = [], []
+        for record in records:
+            bare = VARIANTS[record["config"]["norm"]].l1 and not record["config"]["recipe"]["l1_lambda"]
+            (without if bare else as_it_was).append(record)
+        return as_it_was, without
 
     def _train(self, configs: list[RunConfig], data: Dataset) -> list[dict]:
         folder, fingerprint = writable_folder(self.values["runs_dir"], "runs_dir"), data.fingerprint

@@ -27,9 +27,15 @@ def half_width(values: Sequence[float]) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values))
 
 
-def prediction_half_width(values: Sequence[float]) -> float:
-    """Half the width of the interval in which one further value of the same kind lies (Student's t); nan for one."""
-    return half_width(values) * (len(values) + 1) ** 0.5
+def prediction_half_width(values: Sequence[float], checks: int = 1) -> float:
+    """Half the width of the interval in which one further value of the same kind lies (Student's t); nan for one.
+
+    checks: how many such intervals are to hold at once (Bonferroni).
+    """
+    if len(values) < 2:
+        return float("nan")
+    return float(stats.t.ppf(1 - (1 - LEVEL) / 2 / checks, len(values) - 1) * np.std(values, ddof=1)
+                 * (1 + 1 / len(values)) ** 0.5)
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:

@@ -25,9 +25,9 @@ def frame(columns: str, rows) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns.split())
 
 
-PENALTY = frame("norm seed val_accuracy l1_lambda l1_target near_zero gamma", [
+PENALTY = frame("norm seed val_accuracy l1_lambda l1_target near_zero gamma train_mode", [
     (norm, seed, 99.4 - 500 * strength * (1 + (target == "all")) + 0.01 * seed, strength, target, 0.05 + 50 * strength,
-     np.nan if norm == "none" else 1 - 80 * strength)
+     np.nan if norm == "none" else 1 - 80 * strength, 99 - 10 * strength if norm == "batch" else np.nan)
     for norm in ALL for strength in LAMBDAS for seed in SEEDS
     for target in (("weights", "all") if strength and norm != "none" else ("weights",))])
 AFFINE = frame("norm seed val_accuracy parameters", [
@@ -53,6 +53,10 @@ def figures() -> dict:
             "one seed, gaps": plot_penalty(PENALTY[(PENALTY.seed == 0) & (PENALTY.l1_lambda != 1e-4)], "digits")}
 
 
+def marked(ax, gid: str) -> list:
+    return [line for line in ax.lines if line.get_gid() == gid]
+
+
 def test_on_the_canvas_legible_and_named(figures):
     for name, figure in figures.items():
         render(figure, "svg")
@@ -64,24 +68,42 @@ def test_on_the_canvas_legible_and_named(figures):
 
 def test_lines_are_the_means(figures):
     weights = figures["penalty"].axes[0]
-    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in weights.lines}
+    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in marked(weights, "mean")}
     part = PENALTY[(PENALTY.norm == "batch") & (PENALTY.l1_target == "weights")]
-    assert tuple(part.groupby("l1_lambda").val_accuracy.mean().round(6)) in drawn and len(weights.lines) == 4
-    (inside,) = [line for line in figures["batch size"].axes[0].lines if line.get_marker() == "x"]
+    assert tuple(part.groupby("l1_lambda").val_accuracy.mean().round(6)) in drawn and len(marked(weights, "mean")) == 4
+    (inside,) = marked(weights, "own batches")
+    np.testing.assert_allclose(inside.get_ydata(), [99 - 10 * strength for strength in LAMBDAS])
+    (inside,) = marked(figures["batch size"].axes[0], "own batches")
     np.testing.assert_allclose(inside.get_ydata(), [98 - 5 / size for size in BATCH_SIZES])
-    gap = figures["one seed, gaps"].axes[0].lines[0].get_ydata()
+    gap = marked(figures["one seed, gaps"].axes[0], "mean")[0].get_ydata()
     assert np.isnan(gap).tolist() == [strength == 1e-4 for strength in LAMBDAS], "no line across what was not run"
+
+
+def test_each_seed_is_a_dot(figures):
+    for norm, dots in zip(VARIANTS, marked(figures["batch size"].axes[0], "seed"), strict=True):
+        mine = BATCH[BATCH.norm == norm]
+        np.testing.assert_array_equal(dots.get_xydata(), mine[["batch_size", "val_accuracy"]])
+    dots = marked(figures["penalty"].axes[1], "seed")[-2]
+    mine = PENALTY[(PENALTY.norm == "batch") & ((PENALTY.l1_target == "all") | (PENALTY.l1_lambda == 0))]
+    np.testing.assert_array_equal(sorted(dots.get_ydata()), sorted(mine.val_accuracy))
+    assert not marked(figures["one seed, gaps"].axes[0], "seed"), "the line is the seed"
+    groups = figures["groups"].axes[0]
+    assert min(x for line in groups.lines for x in line.get_xdata()) > 99, "G = C is told beside the axis"
+    assert {"← far below this axis", "11.35 %"} <= {text.get_text() for text in groups.texts}
 
 
 def test_alt_texts_hold_the_numbers(figures):
     assert "BatchNorm, penalty on all parameters: λ = 0 99.41 %, λ = 1e-05 99.40 %" in figures["penalty"].alt
     assert "75,080 parameters: 99.35 % (from 99.30 to 99.40)" in figures["affine"].alt
     assert "G = C: 11.35 %" in figures["groups"].alt
-    assert "BatchNorm: 2 98.50 %" in figures["batch size"].alt
+    assert "weights below 0.001, BatchNorm: from 5 % at λ = 0 to 55 % at λ = 0.01" in figures["penalty"].alt
+    assert "own batches, penalty on all parameters: λ = 0 99.00 %" in figures["penalty"].alt
+    assert "BatchNorm: 2 98.50 %" in figures["batch size"].alt and "mean of 3 seeds" in figures["batch size"].alt
+    assert "BatchNorm on its own batches: 2 95.50 %" in figures["batch size"].alt
     assert "LayerNorm against GroupNorm: -3.0 images, single seeds from -5 to -1" in figures["luck"].alt
 
 
 def test_half_the_error_is_always_as_far(figures):
-    axis = figures["groups"].axes[0]
-    places = [axis.transData.transform((accuracy, 0))[0] for accuracy in (98, 99, 99.5)]
+    axis = figures["penalty"].axes[0]
+    places = [axis.transData.transform((0, accuracy))[1] for accuracy in (98, 99, 99.5)]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1], rel=0.01)

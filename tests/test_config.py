@@ -89,6 +89,8 @@ def test_what_a_variant_does_not_use_is_not_part_of_its_identity():
     one, other = Study(l1_lambda=0.1, num_groups=1), Study(l1_lambda=0.2, num_groups=4)
     assert one.run_configs("cpu")[0] == other.run_configs("cpu")[0]
     assert one.run_configs("cpu")[-1] != other.run_configs("cpu")[-1]
+    free = Study(recipe="original", l1_lambda=0.0).run_configs("cpu")  # without a penalty its target means nothing
+    assert {config.recipe for config in free} == {RECIPES["original"].without_l1()}
 
 
 def test_original_recipe_is_the_historical_run():

@@ -256,7 +256,12 @@ def test_historical_curves_stand_beside_ours_epoch_by_epoch(all_figures):
         (here,) = [line for line in ax.lines if line.get_gid() == "mean"]
         np.testing.assert_allclose(here.get_ydata(), ours[ours.norm == norm].groupby("epoch").val_accuracy.mean())
         assert len([line for line in ax.lines if line.get_gid() == "seed"]) == 2
-    assert "BatchNorm ends at 99.43 % here (epoch 20) and at 97.46 % in the historical run (epoch 18)" in figure.alt
+    mean = ours[(ours.norm == "batch") & (ours.epoch == 18)].val_accuracy.mean()
+    assert f"BatchNorm is at {mean:.2f} % here and at 97.46 % in the historical run (epoch 18)" in figure.alt
+    free = ours[ours.norm == "batch"].assign(val_accuracy=99.25)
+    beside = plot_beside_historical(ours, old, "MNIST", free)
+    assert [len([line for line in ax.lines if line.get_gid() == "without"]) for ax in beside.axes] == [0, 0, 1]
+    assert "dotted: no penalty, 99.25 %" in texts(beside) and "without its penalty at 99.25 % in epoch 20" in beside.alt
     assert "one seed" in plot_beside_historical(history(["group"], epochs=1), old, "MNIST").alt
 
 

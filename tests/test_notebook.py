@@ -198,7 +198,7 @@ def test_ablations_train_a_small_grid(tmp_path):
                                     "historical run"}
     assert set(table[table.question == "penalty"].l1_lambda) == {0, 1e-5, 1e-4, 1e-3, 1e-2}
     kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
-    assert len(kept) == summary["num_runs"] - 3 == len({record["run_id"] for record in kept})
+    assert len(kept) == summary["num_runs"] - 4 == len({record["run_id"] for record in kept})
     nb = nbformat.read(out / "ablations.ipynb", 4)
     assert not [o for cell in code_cells(nb) for o in cell.outputs if o.get("name") == "stderr"]
 
