@@ -360,9 +360,8 @@ def inside_finding(table: pd.DataFrame) -> str:
     dead = later.sum(axis=1) == 0
     ends = [norm for norm in later.index.unique("norm") if dead[norm].iloc[-1]]
     ratio = (later[1] / later[len(BLOCKS)])[~dead].groupby("norm", sort=False).median().drop(ends, errors="ignore")
-    sentences = ["Standard deviation of the activations before training, first block and last: "
-                 + ", ".join(f"{NAMES[norm]} {row.iloc[0]:.2g} and {row.iloc[-1]:.2g}" for norm, row in start.iterrows())
-                 + "."]
+    stds = ", ".join(f"{NAMES[norm]} {row.iloc[0]:.2g} and {row.iloc[-1]:.2g}" for norm, row in start.iterrows())
+    sentences = [f"Standard deviation of the activations before training, first block and last: {stds}."]
     if len(ratio):
         sentences.append("Gradient norm of the first block's weights beside the last one's, median over the updates: "
                          + ", ".join(f"{NAMES[norm]} {value:.2f}" for norm, value in ratio.items()) + ".")
