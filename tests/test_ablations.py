@@ -215,6 +215,8 @@ def test_means_are_of_the_same_seeds():
     assert set(table.seed) == {0} and set(table.val_accuracy) == {99.5}
     none_whole = group_table([record(c, 99.5) for c in configs if c.num_groups != 2 or c.seed])
     assert set(none_whole.seed) == {0, 1}
+    apart = group_table([record(c, 99.5) for c in configs if (c.num_groups, c.seed) in ((1, 0), (2, 1))])
+    assert "groups: not known, for no seed was run with both." in group_finding(apart, LABELS)
 
 
 def test_fewer_images(tiny_data):
