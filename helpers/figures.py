@@ -339,10 +339,10 @@ def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, data
         ax.set_title(f"{VARIANTS[norm].short}, epoch {last}\nhere {mean[last]:.2f} %, historical {old[last]:.2f} %",
                      size=10, loc="left")
         other = free[free["norm"] == norm].groupby("epoch")["val_accuracy"].mean()
-        if len(other):
+        if len(other):  # its label is of the same epoch
             ax.plot(other.index, other, color=colour, linestyle=(0, (1, 1)), linewidth=1.8, gid="without")
-            ax.text(0.97, fraction(ax, other.iloc[-1]) + 0.035, f"dotted: no penalty, {other.iloc[-1]:.2f} %", size=9,
-                    ha="right", transform=ax.transAxes)
+            ax.text(0.97, fraction(ax, other.iloc[-1]) + 0.035, f"dotted: no penalty, {other[:last].iloc[-1]:.2f} %",
+                    size=9, ha="right", transform=ax.transAxes)
         ax.set_xlim(0.5, max(history["epoch"].max(), old.index[-1]) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_xlabel("epoch")
@@ -351,8 +351,7 @@ def plot_beside_historical(history: pd.DataFrame, historical: pd.DataFrame, data
             ax.set_ylabel("validation accuracy (%)")
         sentences.append(f"{VARIANTS[norm].short} is at {mean[last]:.2f} % here and at {old[last]:.2f} % in the "
                          f"historical run (epoch {last})"
-                         + (f", and without its penalty at {other.iloc[-1]:.2f} % in epoch {other.index[-1]}"
-                            if len(other) else ""))
+                         + (f", and without its penalty at {other[:last].iloc[-1]:.2f} %" if len(other) else ""))
     return described(figure, "svg", f"Line graphs of the validation accuracy on {dataset_title} by epoch, "
                      f"{f'mean of {seeds} seeds' if seeds > 1 else 'one seed'} beside the historical run. "
                      + "; ".join(sentences) + ".")
