@@ -97,7 +97,8 @@ def dropped_places(num_elements: int, p: float) -> Tensor:
     most = math.ceil(expected + 7 * math.sqrt(expected * (1 - p)) + 7)  # more are needed once in 10^11 draws
     bits = torch.empty((most + 1) // 2, dtype=torch.int64).random_(-(2**63), None).view(torch.int32)[:most]
     u = bits.float().mul_(2**-32).add_(0.5).clamp_(min=2**-33)
-    places = (u.log_() / math.log1p(-p)).long().add_(1).cumsum(0).sub_(1)
+    distances = (u.log_() / math.log1p(-p)).clamp_(max=num_elements)  # a tiny p leads farther than an int64 counts
+    places = distances.long().add_(1).cumsum(0).sub_(1)
     return places[: int(torch.searchsorted(places, num_elements))]
 
 

@@ -154,6 +154,13 @@ def test_pointwise_convolution_is_nn_conv2d(memory_format):
         assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("p", [4.579908914907432e-30, 1e-12])
+def test_a_tiny_rate_drops_nothing(p):
+    for seed in range(20):
+        torch.manual_seed(seed)
+        assert len(dropped_places(50_000, p)) == 0
+
+
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.1, 0.5, 0.9])
 def test_dropped_places_have_the_rate_and_are_independent(p):
     torch.manual_seed(0)

@@ -23,7 +23,8 @@ MISTAKES = {
         "    order = torch.randperm(len(labels))\n    images, labels = images[order], labels[order]\n",
         "test_training.py", "file_order or wrong_images"),
     "the penalty leaks into another variant": (
-        "config.py", "recipe if VARIANTS[norm].l1 else recipe.without_l1()", "recipe", "test_config.py", "penalty"),
+        "config.py", "recipe if VARIANTS[norm].l1 and recipe.l1_lambda else recipe.without_l1()", "recipe",
+        "test_config.py", "penalty"),
     "the groups are those of another variant": (
         "model.py", "GroupNorm(copies * num_groups, copies * num_channels)", "GroupNorm(copies, copies * num_channels)",
         "test_model.py", ""),
