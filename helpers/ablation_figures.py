@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from helpers.ablations import BATCH_SIZES, LAMBDAS, NAMES
+from helpers.ablations import BATCH_SIZES, LAMBDAS, NAMES, TARGETS
 from helpers.config import VARIANTS
 from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, limits, stretch, style
 
@@ -35,20 +35,18 @@ def plot_penalty(table: pd.DataFrame, dataset_title: str) -> Figure:
         inside = part.groupby("l1_lambda").train_mode.mean().dropna()
         ax.plot([LAMBDAS.index(strength) for strength in inside.index], inside, **OWN_BATCHES)
         _lines(ax, lines, LAMBDAS, range(len(LAMBDAS)))
-        where = {"weights": "convolution weights", "all": "all parameters"}[target]
+        where = TARGETS[target].removeprefix("the ")
         ax.set_title(f"penalty on {where}", size=10.5, loc="left")
         ax.set_ylabel("accuracy (%)" if target == "weights" else "")
         if target == "all":
             label_ends(ax, {norm: (LAMBDAS.index(line.index[-1]), line.iloc[-1], f"{NAMES[norm]} {line.iloc[-1]:.2f} %")
-                            for norm, line in lines.items() if len(line)})
-        for norm, line in lines.items():
-            if norm == "none" and target == "all":
-                continue  # it has nothing but weights
-            sentences.append(f"{NAMES[norm]}, penalty on {where}: " + ", ".join(
-                f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in line.items()))
-        if len(inside):
-            sentences.append(f"BatchNorm on the statistics of its own batches, penalty on {where}: " + ", ".join(
-                f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in inside.items()))
+                            for norm, line in lines.items()})
+        named = {NAMES[norm]: line for norm, line in lines.items()
+                 if norm != "none" or target == "weights"}  # without a norm there is nothing but weights
+        named[f"{NAMES['batch']} on the statistics of its own batches"] = inside
+        sentences += [f"{name}, penalty on {where}: " + ", ".join(
+            f"λ = {strength:g} {accuracy:.2f} %" for strength, accuracy in line.items())
+            for name, line in named.items() if len(line)]
     for column, name, left in (("near_zero", "weights below 0.001 (%)", 0.09),
                                ("gamma", "mean |γ| of the weakest block", 0.47)):
         ax = figure.add_axes((left, 0.115, 0.29, 0.28))

@@ -20,22 +20,19 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Half the width of the t-interval of the mean; 0 for equal values, nan for a single one."""
-    if len(values) < 2:
-        return float("nan")
-    return float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values))
-
-
-def prediction_half_width(values: Sequence[float], checks: int = 1) -> float:
-    """Half the width of the interval in which one further value of the same kind lies (Student's t); nan for one.
+def half_width(values: Sequence[float], checks: int = 1) -> float:
+    """Half the width of the t-interval of the mean; 0 for equal values, nan for a single one.
 
     checks: how many such intervals are to hold at once (Bonferroni).
     """
     if len(values) < 2:
         return float("nan")
-    return float(stats.t.ppf(1 - (1 - LEVEL) / 2 / checks, len(values) - 1) * np.std(values, ddof=1)
-                 * (1 + 1 / len(values)) ** 0.5)
+    return float(stats.t.ppf(1 - (1 - LEVEL) / 2 / checks, len(values) - 1) * stats.sem(values))
+
+
+def prediction_half_width(values: Sequence[float], checks: int = 1) -> float:
+    """As `half_width`, of the interval in which one further value of the same kind lies."""
+    return half_width(values, checks) * (len(values) + 1) ** 0.5
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
