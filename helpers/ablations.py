@@ -1,7 +1,7 @@
 """The questions of the ablations: which runs answer each, and what their records say.
 
-Every function `*_runs` gives the runs of one question, `*_table` one row for each of its records, `*_finding` the
-sentence under its figure, computed from that table.
+Every function `*_runs` gives the runs of one question, `*_table` one row for each of its records, `*_finding` what
+stands under its figure, computed from that table: a sentence to quote, and for some, after an empty line, the details.
 """
 
 import copy
@@ -17,7 +17,8 @@ from torch import nn
 
 from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig
 from helpers.data import Dataset, normalize
-from helpers.intervals import LEVEL, half_width, holm, paired_p
+from helpers.findings import points
+from helpers.intervals import LEVEL, holm, paired_p
 from helpers.model import BLOCKS, Conv2d, Net, build_model
 from helpers.records import RECORDS
 from helpers.results import compare_pairs
@@ -78,15 +79,15 @@ def _compare(named: Mapping[str, pd.Series]) -> str:
         return "not known, for no seed was run with both"
     tested = [name for name, differences in named.items() if len(differences) > 2]
     p_values = dict(zip(tested, holm([paired_p(list(named[name])) for name in tested]), strict=True))
-    parts = []
-    for name, differences in named.items():
-        if name in p_values:
-            verdict = "told from none" if p_values[name] < 1 - LEVEL else "not told from none"
-            parts.append(f"{name} {differences.mean():+.2f} ± {half_width(list(differences)):.2f} points ({verdict})")
-        else:
-            parts.append(f"{name} {' and '.join(f'{difference:+.2f}' for difference in differences)} points")
+    verdicts = {name: f" ({'not ' * (p >= 1 - LEVEL)}told from none)" for name, p in p_values.items()}
+    parts = [f"{name} {points(differences, '+')}{verdicts.get(name, '')}" for name, differences in named.items()]
     seeds = max(map(len, named.values()))
-    return "; ".join(parts).replace("-0.00", "0.00").replace("+0.00", "0.00") + f" ({_seeds(seeds)})"
+    return "; ".join(parts) + f" ({_seeds(seeds)})"
+
+
+def _answer(finding: str, details: Sequence[str]) -> str:
+    """The sentence to quote and, after an empty line, the details, where there are any."""
+    return "\n\n".join(filter(None, [finding, " ".join(filter(None, details))]))
 
 
 def _seeds(count: int) -> str:
@@ -144,25 +145,26 @@ def penalty_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
     levels = [free[norm].mean() for norm in strong]
     fall = min(free[norm].mean() - strong[norm].mean() for norm in strong)
     decides = fall > 2 * (max(levels) - min(levels))
-    blind = _blind(pd.concat(strong.values()), labels)
-    sentences = [
-        f"Without a penalty {_levels(free, 'is at')} ({_seeds(table.seed.nunique())}).",
-        f"λ = {strongest:g} on {TARGETS['all']}, as in the historical run, takes {_levels(strong, 'to')}"
-        + (": at this strength the penalty decides, not the normalisation." if decides
-           else ": the two effects are not told apart.")
-        + " Each of these is the share of one digit: all images get the same answer." * blind]
+    moves = ", ".join(f"{NAMES[norm]} from {free[norm].mean():.2f} to {_level(values)}" for norm, values in
+                      strong.items())
+    finding = (f"λ = {strongest:g} on {TARGETS['all']}, as in the historical run, takes {moves} "
+               f"({_seeds(table.seed.nunique())}): "
+               + ("at this strength the penalty decides, not the normalisation." if decides
+                  else "the two effects are not told apart."))
     weights = {norm: by_seed[norm, strongest, "weights"] for norm in strong if (norm, strongest, "weights") in by_seed}
-    if weights:
-        sentences.append(f"On {TARGETS['weights']} alone it takes {_levels(weights, 'to')}.")
-    return " ".join(filter(None, [*sentences, _running_averages(table), _losses(by_seed), _own(by_seed),
-                                  _shrinking(table)]))
+    details = [
+        "Each of these ends is the share of one digit: all images get the same answer."
+        * _blind(pd.concat(strong.values()), labels),
+        f"On {TARGETS['weights']} alone it takes "
+        f"{', '.join(f'{NAMES[norm]} to {_level(values)}' for norm, values in weights.items())}." * bool(weights),
+        _running_averages(table), _losses(by_seed), _own(by_seed), _shrinking(table)]
+    return _answer(finding, details)
 
 
-def _levels(accuracies: Mapping[str, pd.Series], word: str) -> str:
-    """Each variant's mean accuracy, and the seeds' range where they lie more than a point apart."""
-    return ", ".join(f"{NAMES[norm]} {word} {values.mean():.2f} %"
-                     + f" ({values.min():.2f} to {values.max():.2f})" * bool(np.ptp(values) > 1)
-                     for norm, values in accuracies.items())
+def _level(accuracies: pd.Series) -> str:
+    """The mean accuracy, and the seeds' range where they lie more than a point apart."""
+    return f"{accuracies.mean():.2f} %" + (f" ({accuracies.min():.2f} to {accuracies.max():.2f})"
+                                           * bool(np.ptp(accuracies) > 1))
 
 
 def _running_averages(table: pd.DataFrame) -> str:
@@ -293,18 +295,18 @@ def batch_size_finding(table: pd.DataFrame) -> str:
     usual, sizes = RECIPES["tuned"].batch_size, sorted(set(table.batch_size))
     by_seed = table.pivot(index="seed", columns=["norm", "batch_size"], values="val_accuracy")
     sentences = []
-    for size, why in ((sizes[0], f" All with {table.num_images.iloc[0]:,} training images."),
-                      (sizes[-1], " That is fewer updates at the same rate." * (sizes[-1] > usual))):
+    for size, where, why in ((sizes[0], f"With {table.num_images.iloc[0]:,} training images, from", ""),
+                             (sizes[-1], "From", " That is fewer updates at the same rate." * (sizes[-1] > usual))):
         moved = {NAMES[norm]: by_seed[norm, size] - by_seed[norm, usual] for norm in VARIANTS
                  if {(norm, size), (norm, usual)} <= set(by_seed.columns)}
         if size != usual and any(len(differences.dropna()) for differences in moved.values()):
-            sentences.append(f"From {usual} images a batch to {size}: {_compare(moved)}.{why}")
+            sentences.append(f"{where} {usual} images a batch to {size}: {_compare(moved)}.{why}")
     inside = table[table.train_mode.notna()].groupby("batch_size")[["val_accuracy", "train_mode"]].mean()
     if len(inside):
         small = inside.index.min()
         sentences.append(f"BatchNorm validated on the statistics of its own batches of {small} is at "
                          f"{inside.train_mode[small]:.2f} % instead of {inside.val_accuracy[small]:.2f} %.")
-    return " ".join(sentences) or TOO_FEW
+    return _answer(sentences[0], sentences[1:]) if sentences else TOO_FEW
 
 
 # --- 5. what happens inside -------------------------------------------------------------------------------------------
@@ -363,18 +365,18 @@ def inside_finding(table: pd.DataFrame) -> str:
     ends = [norm for norm in later.index.unique("norm") if dead[norm].iloc[-1]]
     ratio = (later[1] / later[len(BLOCKS)])[~dead].groupby("norm", sort=False).median().drop(ends, errors="ignore")
     stds = ", ".join(f"{NAMES[norm]} {row.iloc[0]:.2g} and {row.iloc[-1]:.2g}" for norm, row in start.iterrows())
-    sentences = [f"Standard deviation of the activations before training, first block and last: {stds}."]
-    if len(ratio):
-        sentences.append("Gradient norm of the first block's weights beside the last one's, median over the updates: "
-                         + ", ".join(f"{NAMES[norm]} {value:.2f}" for norm, value in ratio.items()) + ".")
+    finding = f"Standard deviation of the activations before training, first block and last: {stds}."
+    details = ["Gradient norm of the first block's weights beside the last one's, median over the updates: "
+               + ", ".join(f"{NAMES[norm]} {value:.2f}" for norm, value in ratio.items()) + "."] if len(ratio) else []
     for norm in ends:
         first, before = dead[norm].idxmax(), table[(table.norm == norm) & (table["update"] == 0)]["std"].max()
         there = table[(table.norm == norm) & (table["update"] == first)]["std"].max()
         alive = max(update for update in table[table.norm == norm]["update"] if update < first)
-        sentences.append(f"The network with {NAMES[norm]} dies between updates {alive:,} and {first:,}: from then on "
-                         f"all gradients are 0. The largest standard deviation of its activations has gone from "
-                         f"{before:.2g} to {there:.3g}, and behind it no unit answers any more.")
-    return " ".join(sentences)
+        finding += (f" The network with {NAMES[norm]} dies between updates {alive:,} and {first:,}: from then on all "
+                    "gradients are 0.")
+        details.append(f"By then the largest standard deviation of its activations has gone from {before:.2g} to "
+                       f"{there:.3g}, and behind it no unit answers any more.")
+    return _answer(finding, details)
 
 
 # --- 6. how much does luck weigh --------------------------------------------------------------------------------------

@@ -186,10 +186,21 @@ def _without_penalty(history: pd.DataFrame, without_l1: pd.DataFrame | None) -> 
     cost = (free - with_l1).dropna()
     if not len(cost):
         return ""
-    moved = (f"{cost.mean():.2f} ± {half_width(list(cost)):.2f} points ({len(cost)} seeds)" if len(cost) > 2
-             else " and ".join(f"{one:.2f}" for one in cost) + f" points ({_count(len(cost), 'seed')})")
     return (f" Without its penalty, all else as it was, {VARIANTS['batch'].short.removeprefix('L1 + ')} ends at "
-            f"{free[cost.index].mean():.2f} % instead of {with_l1[cost.index].mean():.2f} %: the penalty cost {moved}.")
+            f"{free[cost.index].mean():.2f} % instead of {with_l1[cost.index].mean():.2f} %: the penalty cost "
+            f"{points(cost)} ({_count(len(cost), 'seed')}).")
+
+
+def points(differences: pd.Series, sign: str = "") -> str:
+    """Differences over seeds, in words: mean and interval from three seeds on, each seed's with fewer.
+
+    differences: in percent, so that the words are in points. sign: "+" writes that one too.
+    """
+    if len(differences) > 2:
+        text = f"{differences.mean():{sign}.2f} ± {half_width(list(differences)):.2f}"
+    else:
+        text = " and ".join(f"{difference:{sign}.2f}" for difference in differences)
+    return text.replace("-0.00", "0.00").replace("+0.00", "0.00") + " points"
 
 
 def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) -> str:

@@ -36,7 +36,8 @@ def setup(namespace: Mapping) -> "Grid":
 def gaps(records: Sequence[Mapping], configs: Sequence[RunConfig]) -> str:
     """A sentence that says how many runs are missing, to stand before a finding; empty when all are there."""
     missing = len(configs) - len(records)
-    return f"**{missing} of {len(configs)} runs are not there yet.** " if missing else ""
+    be = "is" if missing == 1 else "are"
+    return f"**{missing} of {len(configs)} runs {be} not there yet.** " if missing else ""
 
 
 class Grid:
@@ -102,13 +103,13 @@ class Grid:
             show(plot(table, *arguments), f"ablation_{name}", self.output)
 
     def tell(self, question: str, finding: Callable[..., str], table: pd.DataFrame, *arguments) -> None:
-        """Shows a question's finding, `finding(table, *arguments)`, and keeps it with its table."""
+        """Shows a question's finding, `finding(table, *arguments)`, and keeps its first paragraph with its table."""
         from IPython.display import Markdown, display
 
-        self.answers[question] = self.missing + (finding(table, *arguments) if len(table) else TOO_FEW)
-        self.missing = ""
+        answer = self.missing + (finding(table, *arguments) if len(table) else TOO_FEW)
+        self.answers[question], self.missing = answer.split("\n\n")[0], ""
         self.tables.append(table.assign(question=question))
-        display(Markdown(self.answers[question]))
+        display(Markdown(answer))
 
     def brief(self) -> str:
         """All findings so far, as a list."""
