@@ -69,7 +69,7 @@ TOO_FEW = "Too few of these runs are there to answer."
 
 
 def _compare(named: Mapping[str, pd.Series]) -> str:
-    """Differences of accuracies by seed, in words: mean and interval in points, and whether it is told from none.
+    """Differences of accuracies by seed, in words: mean and interval in points, and whether one is shown.
 
     By a paired t-test over seeds, Holm-corrected for all of `named`. With two seeds, both; with one, no test.
     """
@@ -78,8 +78,9 @@ def _compare(named: Mapping[str, pd.Series]) -> str:
     if not named:
         return "not known, for no seed was run with both"
     tested = [name for name, differences in named.items() if len(differences) > 2]
-    p_values = dict(zip(tested, holm([paired_p(list(named[name])) for name in tested]), strict=True))
-    verdicts = {name: f" ({'not ' * (p >= 1 - LEVEL)}told from none)" for name, p in p_values.items()}
+    p_values = holm([paired_p(list(named[name])) for name in tested])
+    verdicts = {name: " (a difference)" if p < 1 - LEVEL else " (no difference shown)"
+                for name, p in zip(tested, p_values, strict=True)}
     parts = [f"{name} {points(differences, '+')}{verdicts.get(name, '')}" for name, differences in named.items()]
     seeds = max(map(len, named.values()))
     return "; ".join(parts) + f" ({_seeds(seeds)})"
@@ -429,7 +430,7 @@ def luck_finding(table: pd.DataFrame) -> str:
 # a column of the search -> what a reader calls it
 KNOBS = {"l1_lambda": "λ", "l1_target": "what it counts", "lr": "peak rate", "rotation": "augmentation",
          "shift": "augmentation", "scale": "augmentation", "shear": "augmentation", "weight_decay": "weight decay",
-         "label_smoothing": "label smoothing", "ema_decay": "averaging of weights"}
+         "label_smoothing": "label smoothing", "batch_size": "batch size"}
 
 
 def search_table() -> pd.DataFrame:
@@ -461,24 +462,31 @@ def search_table() -> pd.DataFrame:
 def search_finding() -> str:
     """How the chosen recipe did on the hold-out beside the runs as long as its own that differ in one thing."""
     runs, chosen = pd.read_csv(RECORDS / "search.csv"), RECIPES["tuned"]
-    runs = runs[(runs.norm == "batch") & (runs.num_epochs == runs.num_epochs.max())].copy()
-    runs["change"] = [", ".join({KNOBS[name]: "" for name in KNOBS if getattr(row, name) != getattr(chosen, name)})
-                      for row in runs.itertuples()]
-    own, others = runs[runs.change == ""], runs[runs.change != ""]
-    if not len(own) or not len(others):
+    recipes = {norm: chosen if variant.l1 else chosen.without_l1() for norm, variant in VARIANTS.items()}
+    runs = runs[runs.num_epochs == runs.num_epochs.max()]
+    runs = runs.assign(changes=[{called for name, called in KNOBS.items()
+                                 if getattr(run, name) != getattr(recipes[run.norm], name)}
+                                for run in runs.itertuples()])
+    number = runs.changes.map(len)
+    own = runs[number == 0].groupby("norm")[["val_loss", "val_correct"]].mean()
+    others = runs[(number == 1) & (runs.norm == "batch")]
+    if "batch" not in own.index or not len(others):
         return TOO_FEW
-    lower, loss, right = int((others.val_loss < own.val_loss.mean()).sum()), others.val_loss, others.val_correct
-    return (f"{NAMES['batch']} with the chosen recipe and {own.num_epochs.iloc[0]} epochs has a loss of "
-            f"{own.val_loss.mean():.4f} nats and {own.val_correct.mean():,.0f} of {own.num_val.iloc[0]:,} held-out "
-            f"images right. {len(others)} runs that differ in one thing ({', '.join(dict.fromkeys(others.change))}) "
-            f"have {loss.min():.4f} to {loss.max():.4f} nats and {right.min():,} to {right.max():,} right: "
-            f"{lower or 'none'} of them with a lower loss.")
+    results = {norm: f"{own.val_loss[norm]:.4f} nats, {own.val_correct[norm]:,.0f} of {runs.num_val.iloc[0]:,} right"
+               for norm in VARIANTS if norm in own.index}
+    things = ", ".join(name for name in dict.fromkeys(KNOBS.values()) if {name} in others.changes.tolist())
+    lower, loss, right = int((others.val_loss < own.val_loss["batch"]).sum()), others.val_loss, others.val_correct
+    return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
+            f"{'; '.join(f'{NAMES[norm]} {result}' for norm, result in results.items())}. {len(others)} runs of "
+            f"{NAMES['batch']} that differ in one thing ({things}) have {loss.min():.4f} to {loss.max():.4f} nats and "
+            f"{right.min():,} to {right.max():,} right: {lower or 'none'} of them with a lower loss.")
 
 
 def _case(row) -> str:
     """What a line of the search was tried with, but for the penalty."""
     words = [f"{row.num_epochs} epochs", f"lr {row.lr:g}", f"rotation {row.rotation:g}°", f"shift {row.shift:g}",
              f"scale and shear {row.scale:g}"]
+    words += [f"batch {row.batch_size}"] * (row.batch_size != RECIPES["tuned"].batch_size)
     words += [f"label smoothing {row.label_smoothing:g}"] * bool(row.label_smoothing)
     words += [f"weight decay {row.weight_decay:g}"] * bool(row.weight_decay)
     return ", ".join(words)

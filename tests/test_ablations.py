@@ -110,11 +110,11 @@ def test_affine_question():
     gain = {"layer": (0.1, 0.2, 0.3), "layer_plain": (0, 0, 0), "group": (0, 0, 0)}
     sentence = affine_finding(affine_table([record(c, 99 + gain[c.norm][c.seed]) for c in configs]))
     # 4.303 * 0.1 / sqrt(3); p = 0.074 by scipy's ttest_1samp, twice that for two tests
-    assert "beside GroupNorm(1, C), with 64,248 parameters more: +0.20 ± 0.25 points (not told from none)" in sentence
-    assert sentence.endswith("± 0.25 points (not told from none) (3 seeds).")
+    assert "beside GroupNorm(1, C), with 64,248 parameters more: +0.20 ± 0.25 points (no difference shown)" in sentence
+    assert sentence.endswith("± 0.25 points (no difference shown) (3 seeds).")
     told = affine_finding(affine_table([record(c, 99 + 10 * (c.norm == "layer") / 100 + 0.01 * gain[c.norm][c.seed])
                                         for c in configs]))
-    assert told.count("(told from none)") == 2
+    assert told.count("(a difference)") == 2
     few = affine_finding(affine_table([record(c, 99 + gain[c.norm][c.seed]) for c in configs if c.seed < 2]))
     assert "more: +0.10 and +0.20 points; beside" in few and few.endswith("(2 seeds).")
 
@@ -244,20 +244,28 @@ def test_search_table_reads_the_search():
         text = f"{loss:.4f} ({correct:,.0f})" + (f", {len(rows)} seeds" if len(rows) > 1 else "")
         assert text in set(table[columns[norm]]), (norm, text)
     chosen = RECIPES["tuned"]
-    assert table.index[0] == (f"6 epochs, lr {chosen.lr:g}, rotation {chosen.rotation:g}°, shift {chosen.shift:g}, "
+    assert table.index[0] == (f"20 epochs, lr {chosen.lr:g}, rotation {chosen.rotation:g}°, shift {chosen.shift:g}, "
                               f"scale and shear {chosen.scale:g}") and chosen.scale == chosen.shear
-    assert table.iloc[0]["mean loss (nats)"] == f"{(0.023917 + 0.022018 + 0.01993) / 3:.4f}"
+    assert table.iloc[0]["λ"] == f"{chosen.l1_lambda:g} on {chosen.l1_target}"
+    assert table.iloc[0]["mean loss (nats)"] == f"{(0.018440 + 0.019875 + 0.017971) / 3:.4f}"
+    assert sum("batch 128" in case for case in table.index) == 2
 
 
 def test_search_finding_is_what_the_search_gave(tmp_path, monkeypatch):
     with open(ablations.RECORDS / "search.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["num_epochs"] == "20"]
-    own, *others = sorted(rows, key=lambda row: float(row["val_loss"]))  # as it is today: the chosen one is the lowest
-    losses = [float(row["val_loss"]) for row in others]
+    layer, group = ([row for row in rows if row["norm"] == norm] for norm in ("layer", "group"))
+    own, *others = sorted((row for row in rows if row["norm"] == "batch"),
+                          key=lambda row: float(row["val_loss"]))  # as it is today: the chosen one is the lowest
+    two_things = [row for row in others if row["batch_size"] != "64" and row["lr"] != "0.2"]
+    losses = [float(row["val_loss"]) for row in others if row not in two_things]
     finding = ablations.search_finding()
-    assert f"a loss of {float(own['val_loss']):.4f} nats and {int(own['val_correct']):,} of 10,000" in finding
-    assert (f"{len(others)} runs that differ in one thing (λ, augmentation, peak rate, weight decay) have "
-            f"{losses[0]:.4f} to {losses[-1]:.4f} nats") in finding and "none of them with a lower loss" in finding
+    assert f"BatchNorm {float(own['val_loss']):.4f} nats, {int(own['val_correct']):,} of 10,000 right." in finding
+    for name, (row,) in (("LayerNorm", layer), ("GroupNorm", group)):
+        assert f"{name} {float(row['val_loss']):.4f} nats, {int(row['val_correct']):,} of 10,000 right" in finding
+    assert (f"{len(others) - 2} runs of BatchNorm that differ in one thing (λ, peak rate, augmentation, weight decay, "
+            f"batch size) have {losses[0]:.4f} to {losses[-1]:.4f} nats") in finding
+    assert len(two_things) == 2 and finding.endswith("none of them with a lower loss.")
     text = (ablations.RECORDS / "search.csv").read_text()
     (tmp_path / "search.csv").write_text(text.replace(others[-1]["val_loss"], "0.001"))
     monkeypatch.setattr(ablations, "RECORDS", tmp_path)
