@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from helpers.ablations import BATCH_SIZES, LAMBDAS, NAMES, TARGETS
+from helpers.ablations import BATCH_SIZES, FREE, LAMBDAS, NAMES, TARGETS
 from helpers.config import VARIANTS
 from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, limits, stretch, style
 
@@ -182,13 +182,13 @@ def plot_luck(pairs: pd.DataFrame, dataset_title: str) -> Figure:
     ax.axvline(0, color=INK, linewidth=1)
     names, sentences = [], []
     for row, pair in enumerate(pairs.itertuples()):
-        a, b = VARIANTS[pair.a].short, VARIANTS[pair.b].short
+        a, b = VARIANTS[pair.a].short, NAMES["batch"] if pair.b == FREE else VARIANTS[pair.b].short
         ax.plot(pair.differences, [row] * pair.n, "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
         ax.errorbar(pair.difference, row, xerr=0 if np.isnan(pair.half_width) else pair.half_width, color=INK,
                     capsize=5, marker="|", markersize=14, linewidth=1.5)
         low, high = ("> 10,000" if np.isinf(seeds) else "?" if np.isnan(seeds) else f"{seeds:,.0f}"
                      for seeds in (pair.seeds_at_least, pair.seeds_at_most))
-        needed = low if low == high else f"{low} to {high}".replace("to > ", "to more than ")
+        needed = low if low == high else f"{low} or more" if ">" in high else f"{low} to {high}"
         half = "" if np.isnan(pair.half_width) else f" ± {pair.half_width:.1f}"
         measured = f"{pair.difference:+.1f}{half} images".replace("-", "−")
         ax.text(1.03, row, f"{measured}\nseeds to tell: {needed}", size=9.5, va="center",

@@ -17,8 +17,8 @@ from torch import nn
 
 from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig
 from helpers.data import Dataset, normalize
-from helpers.findings import points
-from helpers.intervals import LEVEL, holm, paired_p
+from helpers.findings import in_words
+from helpers.intervals import LEVEL, half_width, holm, paired_p
 from helpers.model import BLOCKS, Conv2d, Net, build_model
 from helpers.records import RECORDS
 from helpers.results import compare_pairs
@@ -68,8 +68,8 @@ def _train_mode(record: Mapping) -> float:
 TOO_FEW = "Too few of these runs are there to answer."
 
 
-def _compare(named: Mapping[str, pd.Series]) -> str:
-    """Differences of accuracies by seed, in words: mean and interval in points, and whether one is shown.
+def _compare(named: Mapping[str, pd.Series], unit: str = "points") -> str:
+    """Differences by seed, in words: mean and interval, and whether one is shown. unit: "points" or "images".
 
     By a paired t-test over seeds, Holm-corrected for all of `named`. With two seeds, both; with one, no test.
     """
@@ -81,7 +81,8 @@ def _compare(named: Mapping[str, pd.Series]) -> str:
     p_values = holm([paired_p(list(named[name])) for name in tested])
     verdicts = {name: " (a difference)" if p < 1 - LEVEL else " (no difference shown)"
                 for name, p in zip(tested, p_values, strict=True)}
-    parts = [f"{name} {points(differences, '+')}{verdicts.get(name, '')}" for name, differences in named.items()]
+    parts = [f"{name} {in_words(list(differences), unit, '+')}{verdicts.get(name, '')}"
+             for name, differences in named.items()]
     seeds = max(map(len, named.values()))
     return "; ".join(parts) + f" ({_seeds(seeds)})"
 
@@ -383,11 +384,21 @@ def inside_finding(table: pd.DataFrame) -> str:
 # --- 6. how much does luck weigh --------------------------------------------------------------------------------------
 
 
-def luck_table(records: Sequence[Mapping]) -> pd.DataFrame:
-    """`compare_pairs`, and for each pair the standard deviation of its difference over seeds (images) and how many
-    seeds would tell a difference of this size from zero (paired t-test, level 0.05, power 0.8): as large as seen, and
-    as small as its interval leaves it (seeds_at_least, seeds_at_most; inf above 10,000)."""
-    pairs = compare_pairs(records)
+FREE = "free"  # stands for BatchNorm without its penalty, beside the variants
+
+
+def luck_table(records: Sequence[Mapping], without_l1: Sequence[Mapping] = ()) -> pd.DataFrame:
+    """`compare_pairs`, and each variant beside BatchNorm without its penalty (b is FREE; the columns of `compare_pairs`
+    that need the single images are empty there). Three columns more: the standard deviation of a pair's difference over
+    seeds (images), and how many seeds would tell a difference of this size from zero (paired t-test, level 0.05, power
+    0.8): as large as seen, and as small as its interval leaves it (seeds_at_least, seeds_at_most; inf above 10,000)."""
+    pairs, free, beside = compare_pairs(records), _correct(without_l1), []
+    for norm in VARIANTS if free else ():
+        mine = _correct([record for record in records if record["config"]["norm"] == norm])
+        if differences := [mine[seed] - free[seed] for seed in mine if seed in free]:
+            beside.append({"a": norm, "b": FREE, "n": len(differences), "difference": np.mean(differences),
+                           "half_width": half_width(differences), "differences": differences})
+    pairs = pd.DataFrame([*pairs.to_dict("records"), *beside], columns=pairs.columns)
     pairs["std"] = [np.std(pair.differences, ddof=1) if pair.n > 1 else math.nan for pair in pairs.itertuples()]
     return pairs.assign(
         seeds_at_least=[seeds_needed(pair.difference, pair.std) for pair in pairs.itertuples()],
@@ -410,8 +421,13 @@ def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 
     return math.inf
 
 
+def _correct(records: Sequence[Mapping]) -> dict[int, int]:
+    """Images right in the last epoch, by seed."""
+    return {record["config"]["seed"]: record["history"][-1]["val_correct"] for record in records}
+
+
 def luck_finding(table: pd.DataFrame) -> str:
-    """How many seeds it would take to tell the variants apart."""
+    """How far the variants are from BatchNorm without its penalty, and how many seeds it takes to tell them apart."""
     def count(seeds: float) -> str:
         return "more than 10,000" if math.isinf(seeds) else f"{seeds:,.0f}"
 
@@ -419,10 +435,12 @@ def luck_finding(table: pd.DataFrame) -> str:
              f"spread over seeds of {row.std:.1f}: {count(row.seeds_at_least)} seeds"
              + f", or {count(row.seeds_at_most)} if the difference is as small as its interval allows" * (
                  not math.isinf(row.seeds_at_least))
-             for row in table.itertuples() if not math.isnan(row.seeds_at_least)]
-    if not parts:
-        return TOO_FEW
-    return "To tell the difference seen from none, four times in five, takes: " + "; ".join(parts) + "."
+             for row in table.itertuples() if row.b != FREE and not math.isnan(row.seeds_at_least)]
+    beside = {VARIANTS[row.a].short: pd.Series(row.differences) for row in table.itertuples() if row.b == FREE}
+    sentences = [
+        f"Beside {NAMES['batch']} without its penalty: {_compare(beside, 'images')}." if beside else "",
+        f"To tell the difference seen from none, four times in five, takes: {'; '.join(parts)}." if parts else ""]
+    return "\n\n".join(filter(None, sentences)) or TOO_FEW
 
 
 # --- 8. how the recipe was chosen -------------------------------------------------------------------------------------

@@ -188,19 +188,18 @@ def _without_penalty(history: pd.DataFrame, without_l1: pd.DataFrame | None) -> 
         return ""
     return (f" Without its penalty, all else as it was, {VARIANTS['batch'].short.removeprefix('L1 + ')} ends at "
             f"{free[cost.index].mean():.2f} % instead of {with_l1[cost.index].mean():.2f} %: the penalty cost "
-            f"{points(cost)} ({_count(len(cost), 'seed')}).")
+            f"{in_words(list(cost))} ({_count(len(cost), 'seed')}).")
 
 
-def points(differences: pd.Series, sign: str = "") -> str:
-    """Differences over seeds, in words: mean and interval from three seeds on, each seed's with fewer.
+def in_words(differences: Sequence[float], unit: str = "points", sign: str = "") -> str:
+    """Differences over seeds: mean and interval from three seeds on, each seed's with fewer.
 
-    differences: in percent, so that the words are in points. sign: "+" writes that one too.
+    unit: "points" (of percent, two decimals) or "images". sign: "+" writes that one too.
     """
-    if len(differences) > 2:
-        text = f"{differences.mean():{sign}.2f} ± {half_width(list(differences)):.2f}"
-    else:
-        text = " and ".join(f"{difference:{sign}.2f}" for difference in differences)
-    return text.replace("-0.00", "0.00").replace("+0.00", "0.00") + " points"
+    digits, several = 1 if unit == "images" else 2, len(differences) > 2
+    shown = [np.mean(differences)] if several else differences
+    text = " and ".join(f"{value:{sign}.{digits}f}" if round(value, digits) else f"{0:.{digits}f}" for value in shown)
+    return text + f" ± {half_width(differences):.{digits}f}" * several + f" {unit}"
 
 
 def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) -> str:

@@ -58,23 +58,29 @@ class Grid:
         self.records.update({record["run_id"]: record for record in records})
         return records
 
-    def train_study(self) -> list[dict]:
-        """The records of the main study's runs."""
+    def train_study(self) -> tuple[list[dict], list[dict]]:
+        """The records of the main study's runs, and of its BatchNorm without the penalty."""
         study = Study(seeds=tuple(self.values["study_seeds"]), num_epochs=self.values["study_epochs"])
-        return self._train(study.run_configs("cpu"), self.data)
+        as_it_is, without = self._with_and_without_l1(study)
+        self.records.update({record["run_id"]: record for record in without})
+        return as_it_is, without
 
     def train_original(self) -> tuple[list[dict], list[dict]]:
-        """The records of the same with the historical recipe, and of its BatchNorm without the penalty."""
+        """The same with the historical recipe."""
         study = Study(recipe="original", seeds=tuple(self.values["original_seeds"]),
                       num_epochs=self.values["study_epochs"])
+        as_it_was, without = self._with_and_without_l1(study)
+        self.original = {record["run_id"]: record for record in (*as_it_was, *without)}
+        return as_it_was, without
+
+    def _with_and_without_l1(self, study: Study) -> tuple[list[dict], list[dict]]:
         free = replace(study, norms=("batch",), l1_lambda=0.0)
         records = self._train([*study.run_configs("cpu"), *free.run_configs("cpu")], self.data)
-        self.original = {record["run_id"]: record for record in records}
-        as_it_was, without = [], []
+        as_it_is, without = [], []
         for record in records:
             bare = VARIANTS[record["config"]["norm"]].l1 and not record["config"]["recipe"]["l1_lambda"]
-            (without if bare else as_it_was).append(record)
-        return as_it_was, without
+            (without if bare else as_it_is).append(record)
+        return as_it_is, without
 
     def _train(self, configs: list[RunConfig], data: Dataset) -> list[dict]:
         folder, fingerprint = writable_folder(self.values["runs_dir"], "runs_dir"), data.fingerprint

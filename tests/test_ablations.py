@@ -223,6 +223,24 @@ def test_means_are_of_the_same_seeds():
     assert "groups: not known, for no seed was run with both." in group_finding(apart, LABELS)
 
 
+def test_each_variant_stands_beside_batchnorm_without_its_penalty(make_config):
+    """Planted: the penalty costs 10, 9 and 11 images; LayerNorm is 1, 0 and -1 ahead of BatchNorm without it."""
+    seeds = (0, 1, 2)
+    records = [record(make_config("layer", seed), 99.5 + 0.01 * (1 - seed)) for seed in seeds]
+    records += [record(make_config("batch", seed), 99.5 - 0.01 * (10, 9, 11)[seed]) for seed in seeds]
+    free = [record(make_config("batch", seed, l1_lambda=0.0), 99.5) for seed in (*seeds, 3)]
+    table = luck_table(records, free)
+    assert list(zip(table.a, table.b, table.n, strict=True)) == [
+        ("layer", "batch", 3), ("layer", ablations.FREE, 3), ("batch", ablations.FREE, 3)]
+    assert [list(row) for row in table.differences] == [[11, 9, 10], [1, 0, -1], [-10, -9, -11]]
+    headline, details = luck_finding(table).split("\n\n")
+    # 4.303 * 1 / sqrt(3)
+    assert headline == ("Beside BatchNorm without its penalty: LayerNorm 0.0 ± 2.5 images (no difference shown); "
+                        "L1 + BatchNorm -10.0 ± 2.5 images (a difference) (3 seeds).")
+    assert "free" not in details and "BatchNorm without" not in details
+    assert luck_finding(luck_table(records)).startswith("To tell the difference")
+
+
 def test_fewer_images(tiny_data):
     fewer = few_images(tiny_data, 20)
     assert len(fewer.train_labels) == 20 and len(fewer.val_labels) == 30
@@ -292,13 +310,15 @@ def test_a_grid_keeps_what_was_run_and_said(tmp_path):
     records = grid.train(lambda recipe, seeds, epochs: [
         ablations.run_config("instance", seed, epochs, recipe.without_l1()) for seed in seeds])
     study, without_l1 = grid.train_original()
+    _, own_without_l1 = grid.train_study()
     grid.tell("groups", lambda table: "So it is.\n\nIn detail.", group_table(records))
     grid.save()
     out = tmp_path / "out"
     assert json.loads((out / "summary.json").read_text())["findings"] == ["So it is."]
     assert [record["config"]["seed"] for record in records] == [3] and "- *Groups.* So it is." in grid.brief()
     kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
-    assert [record["run_id"] for record in kept] == [records[0]["run_id"]] and "wrong" not in kept[0]
+    assert {record["run_id"] for record in kept} == {records[0]["run_id"], own_without_l1[0]["run_id"]}
+    assert own_without_l1[0]["config"]["recipe"] == asdict(RECIPES["tuned"].without_l1()) and "wrong" not in kept[0]
     original = [json.loads(line) for line in (out / "records" / "original.jsonl").read_text().splitlines()]
     assert {record["run_id"] for record in original} == {record["run_id"] for record in [*study, *without_l1]}
     assert [record["config"]["norm"] for record in study] == list(VARIANTS)
