@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from helpers.ablations import BATCH_SIZES, FREE, LAMBDAS, NAMES, TARGETS
+from helpers.ablations import BATCH_SIZES, FREE, FREE_NAME, LAMBDAS, NAMES, TARGETS
 from helpers.config import VARIANTS
 from helpers.drawing import INK, LOOKS, MUTED, blank, described, headline, label_ends, limits, stretch, style
 
@@ -176,13 +176,13 @@ def plot_inside(table: pd.DataFrame, dataset_title: str) -> Figure:
 def plot_luck(pairs: pd.DataFrame, dataset_title: str) -> Figure:
     """Each pair's difference seed by seed, with its mean and interval: columns of `luck_table`."""
     figure = _figure_of(1.3 + 0.75 * len(pairs), "How much does luck weigh?",
-                        f"{dataset_title}: how many images more the first of two variants gets right. Dots: seeds; "
+                        f"{dataset_title}: how many images more the first of two gets right. Dots: seeds; "
                         "bar: mean and 95 % interval.")
     ax = figure.add_axes((0.27, 0.55 / figure.get_figheight(), 0.47, 1 - 1.4 / figure.get_figheight()))
     ax.axvline(0, color=INK, linewidth=1)
     names, sentences = [], []
     for row, pair in enumerate(pairs.itertuples()):
-        a, b = VARIANTS[pair.a].short, NAMES["batch"] if pair.b == FREE else VARIANTS[pair.b].short
+        a, b = VARIANTS[pair.a].short, FREE_NAME if pair.b == FREE else VARIANTS[pair.b].short
         ax.plot(pair.differences, [row] * pair.n, "o", color=LOOKS["layer"].colour, alpha=0.5, markersize=6)
         ax.errorbar(pair.difference, row, xerr=0 if np.isnan(pair.half_width) else pair.half_width, color=INK,
                     capsize=5, marker="|", markersize=14, linewidth=1.5)
@@ -193,7 +193,7 @@ def plot_luck(pairs: pd.DataFrame, dataset_title: str) -> Figure:
         measured = f"{pair.difference:+.1f}{half} images".replace("-", "−")
         ax.text(1.03, row, f"{measured}\nseeds to tell: {needed}", size=9.5, va="center",
                 transform=ax.get_yaxis_transform())
-        names.append(f"{a} −\n{b}")
+        names.append(f"{a} against\n{b}".replace(" without", "\nwithout"))
         sentences.append(f"{a} against {b}: {pair.difference:+.1f} images, single seeds from "
                          f"{min(pair.differences):+d} to {max(pair.differences):+d}")
     ax.set_yticks(range(len(pairs)), names)

@@ -17,7 +17,7 @@ from torch import nn
 
 from helpers.config import CONTROLS, RECIPES, VARIANTS, Recipe, RunConfig
 from helpers.data import Dataset, normalize
-from helpers.findings import in_words
+from helpers.findings import in_words, p_text
 from helpers.intervals import LEVEL, half_width, holm, paired_p
 from helpers.model import BLOCKS, Conv2d, Net, build_model
 from helpers.records import RECORDS
@@ -71,7 +71,7 @@ TOO_FEW = "Too few of these runs are there to answer."
 def _compare(named: Mapping[str, pd.Series], unit: str = "points") -> str:
     """Differences by seed, in words: mean and interval, and whether one is shown. unit: "points" or "images".
 
-    By a paired t-test over seeds, Holm-corrected for all of `named`. With two seeds, both; with one, no test.
+    By a paired t-test over seeds, p Holm-corrected for all of `named`. With two seeds, both; with one, no test.
     """
     named = {name: differences.dropna() for name, differences in named.items()}
     named = {name: differences for name, differences in named.items() if len(differences)}
@@ -79,12 +79,15 @@ def _compare(named: Mapping[str, pd.Series], unit: str = "points") -> str:
         return "not known, for no seed was run with both"
     tested = [name for name, differences in named.items() if len(differences) > 2]
     p_values = holm([paired_p(list(named[name])) for name in tested])
-    verdicts = {name: " (a difference)" if p < 1 - LEVEL else " (no difference shown)"
+    verdicts = {name: f"{p_text(p)}: {'a difference' if p < 1 - LEVEL else 'no difference shown'}"
                 for name, p in zip(tested, p_values, strict=True)}
-    parts = [f"{name} {in_words(list(differences), unit, '+')}{verdicts.get(name, '')}"
-             for name, differences in named.items()]
-    seeds = max(map(len, named.values()))
-    return "; ".join(parts) + f" ({_seeds(seeds)})"
+    counts = {_seeds(len(differences)) for differences in named.values()}
+    parts = []
+    for name, differences in named.items():
+        notes = [verdicts.get(name), _seeds(len(differences)) if len(counts) > 1 else None]
+        notes = ", ".join(filter(None, notes))
+        parts.append(f"{name} {in_words(list(differences), unit, '+')}" + f" ({notes})" * bool(notes))
+    return "; ".join(parts) + (f" ({counts.pop()})" if len(counts) == 1 else "")
 
 
 def _answer(finding: str, details: Sequence[str]) -> str:
@@ -142,17 +145,19 @@ def penalty_finding(table: pd.DataFrame, labels: torch.Tensor) -> str:
     strongest = max(LAMBDAS)
     free = {norm: by_seed[norm, 0.0, "weights"] for norm in VARIANTS if (norm, 0.0, "weights") in by_seed}
     strong = {norm: by_seed[norm, strongest, "all"] for norm in free if (norm, strongest, "all") in by_seed}
-    if len(strong) < 2:
+    both = pd.concat([*(free[norm] for norm in strong), *strong.values()], axis=1).dropna() if strong else ()
+    if len(strong) < 2 or not len(both):
         return TOO_FEW
-    levels = [free[norm].mean() for norm in strong]
-    fall = min(free[norm].mean() - strong[norm].mean() for norm in strong)
-    decides = fall > 2 * (max(levels) - min(levels))
-    moves = ", ".join(f"{NAMES[norm]} from {free[norm].mean():.2f} to {_level(values)}" for norm, values in
-                      strong.items())
-    finding = (f"λ = {strongest:g} on {TARGETS['all']}, as in the historical run, takes {moves} "
-               f"({_seeds(table.seed.nunique())}): "
-               + ("at this strength the penalty decides, not the normalisation." if decides
-                  else "the two effects are not told apart."))
+    free, strong = ({norm: values[both.index] for norm, values in part.items() if norm in strong}
+                    for part in (free, strong))
+    levels = [[values.mean() for values in part.values()] for part in (free, strong)]
+    decides = min(np.subtract(*levels)) > 2 * max(map(np.ptp, levels))
+    moves = ", ".join(f"{NAMES[norm]} from {free[norm].mean():.2f} to {_level(values)}"
+                      for norm, values in strong.items())
+    finding = (f"λ = {strongest:g} on {TARGETS['all']}, the strength of the historical run, at this recipe's peak rate "
+               f"of {RECIPES['tuned'].lr:g}, takes {moves} ({_seeds(len(both))}): "
+               + ("the penalty decides here, not the normalisation." if decides
+                  else "penalty and normalisation are not told apart."))
     weights = {norm: by_seed[norm, strongest, "weights"] for norm in strong if (norm, strongest, "weights") in by_seed}
     details = [
         "Each of these ends is the share of one digit: all images get the same answer."
@@ -172,7 +177,7 @@ def _level(accuracies: pd.Series) -> str:
 def _running_averages(table: pd.DataFrame) -> str:
     """Where BatchNorm does better on its own batches' statistics than on its running averages, by more than a point."""
     means = table[table.norm == "batch"].groupby(["l1_lambda", "l1_target"])[["val_accuracy", "train_mode"]].mean()
-    apart = means[means.train_mode - means.val_accuracy > 1]
+    apart = means[(means.train_mode - means.val_accuracy > 1) & (means.index.get_level_values("l1_lambda") > 0)]
     parts = [f"{row.train_mode:.2f} % instead of {row.val_accuracy:.2f} % (λ = {strength:g} on {TARGETS[target]})"
              for (strength, target), row in apart.iterrows()]
     return ("Part of BatchNorm's fall lies in its running averages: on the statistics of its own batches it is at "
@@ -185,6 +190,7 @@ def _losses(by_seed: pd.DataFrame) -> str:
                          for norm in VARIANTS for target in TARGETS
                          if (norm, 0.0, "weights") in by_seed and (norm, strength, target) in by_seed]
               for strength in LAMBDAS[1:-1]}
+    losses = {strength: [loss for loss in values if not math.isnan(loss)] for strength, values in losses.items()}
     parts = [f"{max(0.0, *values):.2f} points at λ = {strength:g}" for strength, values in losses.items() if values]
     return f"The most that a weaker one costs any of the three: {', '.join(parts)}." if parts else ""
 
@@ -194,7 +200,10 @@ def _own(by_seed: pd.DataFrame) -> str:
     strength, target = RECIPES["tuned"].l1_lambda, RECIPES["tuned"].l1_target
     if not {("batch", 0.0, "weights"), ("batch", strength, target)} <= set(by_seed.columns):
         return ""
-    moved = _compare({"": by_seed["batch", strength, target] - by_seed["batch", 0.0, "weights"]}).strip()
+    change = by_seed["batch", strength, target] - by_seed["batch", 0.0, "weights"]
+    if change.isna().all():
+        return ""
+    moved = _compare({"": change}).strip()
     return f"The third variant's own, λ = {strength:g} on {TARGETS[target]}, moves BatchNorm by {moved}."
 
 
@@ -367,24 +376,25 @@ def inside_finding(table: pd.DataFrame) -> str:
     ends = [norm for norm in later.index.unique("norm") if dead[norm].iloc[-1]]
     ratio = (later[1] / later[len(BLOCKS)])[~dead].groupby("norm", sort=False).median().drop(ends, errors="ignore")
     stds = ", ".join(f"{NAMES[norm]} {row.iloc[0]:.2g} and {row.iloc[-1]:.2g}" for norm, row in start.iterrows())
-    finding = f"Standard deviation of the activations before training, first block and last: {stds}."
+    finding = f"Standard deviation of the activations before training, first block and last: {stds} (one seed)."
     details = ["Gradient norm of the first block's weights beside the last one's, median over the updates: "
                + ", ".join(f"{NAMES[norm]} {value:.2f}" for norm, value in ratio.items()) + "."] if len(ratio) else []
     for norm in ends:
-        first, before = dead[norm].idxmax(), table[(table.norm == norm) & (table["update"] == 0)]["std"].max()
-        there = table[(table.norm == norm) & (table["update"] == first)]["std"].max()
-        alive = max(update for update in table[table.norm == norm]["update"] if update < first)
+        mine, largest = dead[norm], table[table.norm == norm].groupby("update")["std"].max()
+        alive = max([0, *mine.index[~mine]])  # the last look at which a gradient was not 0
+        first = mine.index[mine.index > alive].min()
         finding += (f" The network with {NAMES[norm]} dies between updates {alive:,} and {first:,}: from then on all "
                     "gradients are 0.")
-        details.append(f"By then the largest standard deviation of its activations has gone from {before:.2g} to "
-                       f"{there:.3g}, and behind it no unit answers any more.")
+        details.append(f"In the network with {NAMES[norm]} the largest standard deviation of the activations has gone "
+                       f"from {largest[0]:.2g} to {largest[first]:.3g} by update {first:,}, and behind it no unit "
+                       "answers any more.")
     return _answer(finding, details)
 
 
 # --- 6. how much does luck weigh --------------------------------------------------------------------------------------
 
 
-FREE = "free"  # stands for BatchNorm without its penalty, beside the variants
+FREE, FREE_NAME = "free", f"{NAMES['batch']} without the penalty"  # stands beside the variants
 
 
 def luck_table(records: Sequence[Mapping], without_l1: Sequence[Mapping] = ()) -> pd.DataFrame:
@@ -427,7 +437,7 @@ def _correct(records: Sequence[Mapping]) -> dict[int, int]:
 
 
 def luck_finding(table: pd.DataFrame) -> str:
-    """How far the variants are from BatchNorm without its penalty, and how many seeds it takes to tell them apart."""
+    """How many seeds it would take to tell the variants apart."""
     def count(seeds: float) -> str:
         return "more than 10,000" if math.isinf(seeds) else f"{seeds:,.0f}"
 
@@ -436,11 +446,18 @@ def luck_finding(table: pd.DataFrame) -> str:
              + f", or {count(row.seeds_at_most)} if the difference is as small as its interval allows" * (
                  not math.isinf(row.seeds_at_least))
              for row in table.itertuples() if row.b != FREE and not math.isnan(row.seeds_at_least)]
+    if not parts:
+        return TOO_FEW
+    return ("To show the difference seen, four times in five and each pair tested alone, it takes: "
+            + "; ".join(parts) + ".")
+
+
+def own_penalty_finding(table: pd.DataFrame) -> str:
+    """Whether the third variant's gap in the main study is its penalty's: each beside BatchNorm without it."""
     beside = {VARIANTS[row.a].short: pd.Series(row.differences) for row in table.itertuples() if row.b == FREE}
-    sentences = [
-        f"Beside {NAMES['batch']} without its penalty: {_compare(beside, 'images')}." if beside else "",
-        f"To tell the difference seen from none, four times in five, takes: {'; '.join(parts)}." if parts else ""]
-    return "\n\n".join(filter(None, sentences)) or TOO_FEW
+    if not beside:
+        return TOO_FEW
+    return f"How many images more than {FREE_NAME} each gets right: {_compare(beside, 'images')}."
 
 
 # --- 8. how the recipe was chosen -------------------------------------------------------------------------------------
@@ -493,11 +510,13 @@ def search_finding() -> str:
     results = {norm: f"{own.val_loss[norm]:.4f} nats, {own.val_correct[norm]:,.0f} of {runs.num_val.iloc[0]:,} right"
                for norm in VARIANTS if norm in own.index}
     things = ", ".join(name for name in dict.fromkeys(KNOBS.values()) if {name} in others.changes.tolist())
-    lower, loss, right = int((others.val_loss < own.val_loss["batch"]).sum()), others.val_loss, others.val_correct
+    loss, right = others.val_loss, others.val_correct
+    lower, more = int((loss < own.val_loss["batch"]).sum()), int((right > own.val_correct["batch"]).sum())
     return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
             f"{'; '.join(f'{NAMES[norm]} {result}' for norm, result in results.items())}. {len(others)} runs of "
             f"{NAMES['batch']} that differ in one thing ({things}) have {loss.min():.4f} to {loss.max():.4f} nats and "
-            f"{right.min():,} to {right.max():,} right: {lower or 'none'} of them with a lower loss.")
+            f"{right.min():,} to {right.max():,} right: {lower or 'none'} with a lower loss, {more or 'none'} with "
+            "more right. One seed each: differences as small as these say little.")
 
 
 def _case(row) -> str:

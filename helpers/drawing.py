@@ -85,6 +85,8 @@ def fraction(ax: Axes, value: float) -> float:
 
 def spread(places: list[float], gap: float, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """`places` moved as little as possible (least squares) to lie `gap` apart within [low, high], their order kept."""
+    if not len(places):
+        return np.empty(0)
     order = np.argsort(places, kind="stable")
     steps = gap * np.arange(len(places))
     moved = isotonic_regression(np.asarray(places, float)[order] - steps, y_min=low, y_max=high - steps[-1])

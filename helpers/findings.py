@@ -23,7 +23,7 @@ def pair_sentence(pair, num_val: int) -> str:
     a, b = VARIANTS[pair.a].short, VARIANTS[pair.b].short
     if pair.difference < 0:
         a, b = b, a
-    difference, p = abs(pair.difference), _p(pair.p_holm)
+    difference, p = abs(pair.difference), p_text(pair.p_holm)
     if pair.n == 1:
         if difference == 0:
             return f"{a} and {b}: a tie; they get equally many of {num_val:,} images right (one seed)."
@@ -153,27 +153,30 @@ def accuracy_reading(history: pd.DataFrame) -> str:
 
 
 def historical_reading(history: pd.DataFrame, without_l1: pd.DataFrame | None = None) -> str:
-    """Whether the historical run ends where one further seed of these runs would, for each variant.
+    """Whether the historical run ends where one further seed of these runs would, for each variant; on MNIST alone.
 
     without_l1: the histories of the same BatchNorm without its penalty; what this changes, is told too.
     """
     parts, historical = [], historical_table().set_index(["variant", "epoch"]).val_accuracy
     ends_of = {norm: mine[mine.epoch == historical[norm].index.max()].val_accuracy.tolist()  # after as many epochs
                for norm, mine in history.groupby("norm", sort=False)}
+    if set(history.dataset) != {"mnist"}:
+        return "The historical run was validated on MNIST's test images: these runs can't stand beside it."
     checks = sum(len(ends) > 1 for ends in ends_of.values())
     for norm, ends in ends_of.items():
         old = historical[norm]
         if not ends:
             continue
         here, half = float(np.mean(ends)), prediction_half_width(ends, max(1, checks))
-        verdict = ("inside" if abs(old.iloc[-1] - here) <= half else "outside") if len(ends) > 1 else "no range"
-        parts.append(f"{VARIANTS[norm].short} {old.iloc[-1]:.2f} % there, {here:.2f} "
-                     + (f"± {half:.2f} " if len(ends) > 1 else "") + f"% here ({verdict})")
+        verdict = "inside" if abs(old.iloc[-1] - here) <= half else "outside"
+        parts.append(f"{VARIANTS[norm].short} {old.iloc[-1]:.2f} % there, {here:.2f} % here"
+                     + f" ({max(0.0, here - half):.2f} to {min(100.0, here + half):.2f}: {verdict})" * (len(ends) > 1))
     if not parts:
         return "These runs are too short to stand beside the historical run's end."
     together = f", all {checks} at once," if checks > 1 else ""
-    return ("At the historical run's last epoch: " + "; ".join(parts) + f". ± is the range in which one further seed "
-            f"ends{together} 95 times in 100; one seed gives none." + _without_penalty(history, without_l1))
+    return ("At the historical run's last epoch: " + "; ".join(parts) + "."
+            + f" In brackets the range in which one further seed ends{together} 95 times in 100." * bool(checks)
+            + _without_penalty(history, without_l1))
 
 
 def _without_penalty(history: pd.DataFrame, without_l1: pd.DataFrame | None) -> str:
@@ -186,9 +189,9 @@ def _without_penalty(history: pd.DataFrame, without_l1: pd.DataFrame | None) -> 
     cost = (free - with_l1).dropna()
     if not len(cost):
         return ""
-    return (f" Without its penalty, all else as it was, {VARIANTS['batch'].short.removeprefix('L1 + ')} ends at "
-            f"{free[cost.index].mean():.2f} % instead of {with_l1[cost.index].mean():.2f} %: the penalty cost "
-            f"{in_words(list(cost))} ({_count(len(cost), 'seed')}).")
+    return (f" Without its penalty, all else as it was, {VARIANTS['batch'].short.removeprefix('L1 + ')} is at "
+            f"{free[cost.index].mean():.2f} % in epoch {last} instead of {with_l1[cost.index].mean():.2f} %: the "
+            f"penalty cost {in_words(list(cost))} ({_count(len(cost), 'seed')}).")
 
 
 def in_words(differences: Sequence[float], unit: str = "points", sign: str = "") -> str:
@@ -266,5 +269,6 @@ def _and(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
-def _p(p: float) -> str:
+def p_text(p: float) -> str:
+    """A p-value as it stands in a sentence."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

@@ -28,6 +28,7 @@ from helpers.ablations import (
     inside_finding,
     luck_finding,
     luck_table,
+    own_penalty_finding,
     penalty_finding,
     penalty_runs,
     penalty_table,
@@ -66,12 +67,15 @@ def test_penalty_question():
     assert set(table.near_zero) == {0.25} and set(table.gamma) == {1.0}
     sentence = penalty_finding(table, LABELS)
     assert sentence.split("\n\n")[0] == (
-        "λ = 0.01 on all parameters, as in the historical run, takes LayerNorm from 99.52 to 96.52 %, GroupNorm from "
-        "99.50 to 96.50 %, BatchNorm from 99.50 to 96.50 % (2 seeds): at this strength the penalty decides, not the "
-        "normalisation.")
+        "λ = 0.01 on all parameters, the strength of the historical run, at this recipe's peak rate of 0.2, takes "
+        "LayerNorm from 99.52 to 96.52 %, GroupNorm from 99.50 to 96.50 %, BatchNorm from 99.50 to 96.50 % (2 seeds): "
+        "the penalty decides here, not the normalisation.")
     assert "share of one digit" not in sentence and "running averages" not in sentence
-    assert ": the two effects are not told apart.\n\n" in penalty_finding(
+    assert ": penalty and normalisation are not told apart.\n\n" in penalty_finding(
         penalty_table([record(config, accuracy(config, 0.03)) for config in configs]), LABELS)
+    assert ": penalty and normalisation are not told apart.\n\n" in penalty_finding(
+        penalty_table([record(config, accuracy(config, 60 if config.norm == "batch" else 3)) for config in configs]),
+        LABELS), "what the penalty costs depends on the normalisation"
 
 
 def test_penalty_on_weights_and_on_all():
@@ -91,10 +95,11 @@ def test_penalty_on_weights_and_on_all():
 
     table = penalty_table([planted(config) for config in penalty_runs(RECIPES["tuned"], (0,), 5)])
     sentence = penalty_finding(table, LABELS)
-    assert ("BatchNorm from 99.50 to 11.35 % (one seed): at this strength the penalty decides, not the normalisation."
+    assert ("BatchNorm from 99.50 to 11.35 % (one seed): the penalty decides here, not the normalisation."
             "\n\nEach of these ends is the share of one digit") in sentence
     assert ("On the convolution weights alone it takes LayerNorm to 99.50 %, GroupNorm to 99.50 %, BatchNorm to "
             "55.42 %.") in sentence
+    assert "(λ = 0 on" not in sentence
     assert ("on the statistics of its own batches it is at 98.75 % instead of 11.35 % (λ = 0.01 on all parameters), "
             "98.75 % instead of 55.42 % (λ = 0.01 on the convolution weights).") in sentence
     assert ("The most that a weaker one costs any of the three: 0.04 points at λ = 1e-05, 0.20 points at λ = 0.0001, "
@@ -110,11 +115,12 @@ def test_affine_question():
     gain = {"layer": (0.1, 0.2, 0.3), "layer_plain": (0, 0, 0), "group": (0, 0, 0)}
     sentence = affine_finding(affine_table([record(c, 99 + gain[c.norm][c.seed]) for c in configs]))
     # 4.303 * 0.1 / sqrt(3); p = 0.074 by scipy's ttest_1samp, twice that for two tests
-    assert "beside GroupNorm(1, C), with 64,248 parameters more: +0.20 ± 0.25 points (no difference shown)" in sentence
-    assert sentence.endswith("± 0.25 points (no difference shown) (3 seeds).")
+    assert ("beside GroupNorm(1, C), with 64,248 parameters more: +0.20 ± 0.25 points (p = 0.15: no difference shown)"
+            in sentence)
+    assert sentence.endswith("± 0.25 points (p = 0.15: no difference shown) (3 seeds).")
     told = affine_finding(affine_table([record(c, 99 + 10 * (c.norm == "layer") / 100 + 0.01 * gain[c.norm][c.seed])
                                         for c in configs]))
-    assert told.count("(a difference)") == 2
+    assert told.count(": a difference)") == 2
     few = affine_finding(affine_table([record(c, 99 + gain[c.norm][c.seed]) for c in configs if c.seed < 2]))
     assert "more: +0.10 and +0.20 points; beside" in few and few.endswith("(2 seeds).")
 
@@ -177,10 +183,14 @@ def test_a_dead_network_is_told():
              math.nan if update == 0 else 0.0 if norm == "none" and update >= 40 else 0.5 if block == 1 else 2.0)
             for norm in ("layer", "none") for update in (0, 20, 40, 60) for block in range(1, 7)]
     sentence = inside_finding(pd.DataFrame(rows, columns=["norm", "update", "block", "mean", "std", "gradient"]))
-    assert "first block and last: LayerNorm 0.5 and 3, no norm 0.5 and 3." in sentence
+    assert "first block and last: LayerNorm 0.5 and 3, no norm 0.5 and 3 (one seed)." in sentence
     assert "median over the updates: LayerNorm 0.25." in sentence, "and no median of a network that died"
     assert "The network with no norm dies between updates 20 and 40: from then on all gradients are 0." in sentence
-    assert "from 3 to 540" in sentence
+    assert "has gone from 3 to 540 by update 40" in sentence
+    for row in (place for place, row in enumerate(rows) if row[:2] == ("none", 40)):
+        rows[row] = (*rows[row][:5], 0.5)
+    assert "dies between updates 40 and 60" in inside_finding(
+        pd.DataFrame(rows, columns=["norm", "update", "block", "mean", "std", "gradient"]))
 
 
 def test_luck_needs_so_many_seeds(make_config):
@@ -233,12 +243,16 @@ def test_each_variant_stands_beside_batchnorm_without_its_penalty(make_config):
     assert list(zip(table.a, table.b, table.n, strict=True)) == [
         ("layer", "batch", 3), ("layer", ablations.FREE, 3), ("batch", ablations.FREE, 3)]
     assert [list(row) for row in table.differences] == [[11, 9, 10], [1, 0, -1], [-10, -9, -11]]
-    headline, details = luck_finding(table).split("\n\n")
-    # 4.303 * 1 / sqrt(3)
-    assert headline == ("Beside BatchNorm without its penalty: LayerNorm 0.0 ± 2.5 images (no difference shown); "
-                        "L1 + BatchNorm -10.0 ± 2.5 images (a difference) (3 seeds).")
-    assert "free" not in details and "BatchNorm without" not in details
-    assert luck_finding(luck_table(records)).startswith("To tell the difference")
+    # 4.303 * 1 / sqrt(3); t = 10 * sqrt(3), p = 0.0033 with 2 degrees of freedom, twice that for two tests
+    assert own_penalty_finding(table) == (
+        "How many images more than BatchNorm without the penalty each gets right: LayerNorm 0.0 ± 2.5 images "
+        "(p = 1.00: no difference shown); L1 + BatchNorm -10.0 ± 2.5 images (p = 0.007: a difference) (3 seeds).")
+    assert "without the penalty" not in luck_finding(table)
+    few = own_penalty_finding(luck_table(records, free[:2]))
+    assert few.endswith("LayerNorm +1.0 and 0.0 images; L1 + BatchNorm -10.0 and -9.0 images (2 seeds).")
+    apart = own_penalty_finding(luck_table(records[:1] + records[3:], free))
+    assert "LayerNorm +1.0 images (one seed); L1 + BatchNorm -10.0 ± 2.5 images" in apart
+    assert apart.endswith(": a difference, 3 seeds).")
 
 
 def test_fewer_images(tiny_data):
@@ -281,13 +295,14 @@ def test_search_finding_is_what_the_search_gave(tmp_path, monkeypatch):
     assert f"BatchNorm {float(own['val_loss']):.4f} nats, {int(own['val_correct']):,} of 10,000 right." in finding
     for name, (row,) in (("LayerNorm", layer), ("GroupNorm", group)):
         assert f"{name} {float(row['val_loss']):.4f} nats, {int(row['val_correct']):,} of 10,000 right" in finding
+    more = sum(int(row["val_correct"]) > int(own["val_correct"]) for row in others if row not in two_things)
     assert (f"{len(others) - 2} runs of BatchNorm that differ in one thing (λ, peak rate, augmentation, weight decay, "
             f"batch size) have {losses[0]:.4f} to {losses[-1]:.4f} nats") in finding
-    assert len(two_things) == 2 and finding.endswith("none of them with a lower loss.")
+    assert len(two_things) == 2 and f"right: none with a lower loss, {more} with more right." in finding
     text = (ablations.RECORDS / "search.csv").read_text()
     (tmp_path / "search.csv").write_text(text.replace(others[-1]["val_loss"], "0.001"))
     monkeypatch.setattr(ablations, "RECORDS", tmp_path)
-    assert "0.0010 to" in ablations.search_finding() and "1 of them with a lower loss" in ablations.search_finding()
+    assert "0.0010 to" in ablations.search_finding() and "right: 1 with a lower loss" in ablations.search_finding()
 
 
 def grid_parameters(tmp_path, **changes) -> dict:

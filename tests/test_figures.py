@@ -286,6 +286,7 @@ def test_a_diverged_run_is_drawn_and_named():
 
 
 def test_spread():
+    assert len(spread([], 0.1)) == 0
     np.testing.assert_allclose(spread([0.9, 0.1, 0.5], 0.1), [0.9, 0.1, 0.5])  # room enough: nothing moves
     np.testing.assert_allclose(spread([0.5, 0.5, 0.9], 0.2), [0.4, 0.6, 0.9])  # the others stay
     np.testing.assert_allclose(spread([1.0, 1.0, 0.98], 0.1), [0.9, 1.0, 0.8])  # pushed back from the edge

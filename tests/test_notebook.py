@@ -190,12 +190,13 @@ def test_ablations_train_a_small_grid(tmp_path):
                *(word for name, value in parameters.items() for word in ("-p", name, str(value))))
     assert done.returncode == 0, done.stderr[-2000:]
     out = tmp_path / "out"
-    assert {path.name for path in (out / "figures").iterdir()} == ABLATION_FIGURES
+    assert {path.name for path in (out / "figures").iterdir()} == ABLATION_FIGURES - {"ablation_original.svg"}
     summary = json.loads((out / "summary.json").read_text())
-    assert len(summary["findings"]) == 7 and not any("not there yet" in finding for finding in summary["findings"])
+    assert len(summary["findings"]) == 8 and not any("not there yet" in finding for finding in summary["findings"])
     table = pd.read_csv(out / "results.csv")
     assert set(table.question) == {"penalty", "parameters", "groups", "batch size", "inside", "luck",
-                                    "historical run"}
+                                   "the study's own penalty", "historical run"}
+    assert any("can't stand beside it" in finding for finding in summary["findings"]), "the digits are not MNIST"
     assert set(table[table.question == "penalty"].l1_lambda) == {0, 1e-5, 1e-4, 1e-3, 1e-2}
     kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
     assert len(kept) == summary["num_runs"] - 4 == len({record["run_id"] for record in kept})
