@@ -452,12 +452,14 @@ def luck_finding(table: pd.DataFrame) -> str:
             + "; ".join(parts) + ".")
 
 
-def own_penalty_finding(table: pd.DataFrame) -> str:
+def own_penalty_finding(table: pd.DataFrame, without_l1: Sequence[Mapping]) -> str:
     """Whether the third variant's gap in the main study is its penalty's: each beside BatchNorm without it."""
     beside = {VARIANTS[row.a].short: pd.Series(row.differences) for row in table.itertuples() if row.b == FREE}
     if not beside:
         return TOO_FEW
-    return f"How many images more than {FREE_NAME} each gets right: {_compare(beside, 'images')}."
+    right = list(_correct(without_l1).values())
+    return (f"{FREE_NAME} gets {np.mean(right):,.1f} of {without_l1[0]['dataset']['num_val']:,} images right "
+            f"({_seeds(len(right))}). Beside it: {_compare(beside, 'images')}.")
 
 
 # --- 8. how the recipe was chosen -------------------------------------------------------------------------------------
