@@ -474,51 +474,53 @@ def search_table() -> pd.DataFrame:
     """The hyperparameter search on the hold-out, for readers: a row for each case and penalty, lowest mean loss first.
 
     A cell: loss in nats, and images right of those held out, means over its seeds. The penalty is the third variant's
-    alone, so the other two stand in every row of their case. The mean is of cases that all variants were tried with.
+    alone, so the other two stand in every row of their case. The mean is over the seeds that all variants were tried
+    with.
     """
     runs = pd.read_csv(RECORDS / "search.csv")
     runs["case"] = [_case(row) for row in runs.itertuples()]
     runs["penalty"] = ["" if not VARIANTS[row.norm].l1 else f"{row.l1_lambda:g} on {row.l1_target}" if row.l1_lambda
                        else "0" for row in runs.itertuples()]
-    cells = runs.groupby(["case", "penalty", "norm"], sort=False).agg(
-        loss=("val_loss", "mean"), correct=("val_correct", "mean"), seeds=("seed", "count")).reset_index()
     rows = []
-    for case, part in cells.groupby("case", sort=False):
+    for case, part in runs.groupby("case", sort=False):
         for penalty in sorted(set(part.penalty) - {""}) or [""]:
-            mine = part[part.penalty.isin(["", penalty])].set_index("norm")
-            texts = {cell.Index: f"{cell.loss:.4f} ({cell.correct:,.0f})" + f", {cell.seeds} seeds" * (cell.seeds > 1)
-                     for cell in mine.itertuples()}
+            mine = part[part.penalty.isin(["", penalty])]
+            texts = {norm: f"{cell.val_loss.mean():.4f} ({cell.val_correct.mean():,.0f})"
+                     + f", {len(cell)} seeds" * (len(cell) > 1) for norm, cell in mine.groupby("norm")}
+            losses = mine.pivot(index="seed", columns="norm", values="val_loss").reindex(columns=list(VARIANTS))
             rows.append({"case": case, "λ": penalty,
                          **{variant.short: texts.get(norm, "not tried") for norm, variant in VARIANTS.items()},
-                         "mean loss (nats)": mine.loss.reindex(list(VARIANTS)).mean(skipna=False)})
+                         "mean loss (nats)": losses.dropna().to_numpy().mean() if len(losses.dropna()) else math.nan})
     table = pd.DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
     table["mean loss (nats)"] = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
     return table
 
 
 def search_finding() -> str:
-    """How the chosen recipe did on the hold-out beside the runs as long as its own that differ in one thing."""
+    """The chosen recipe on the hold-out, and cases as long as its own that differ in one thing, with the same seeds."""
     runs, chosen = pd.read_csv(RECORDS / "search.csv"), RECIPES["tuned"]
     recipes = {norm: chosen if variant.l1 else chosen.without_l1() for norm, variant in VARIANTS.items()}
     runs = runs[runs.num_epochs == runs.num_epochs.max()]
-    runs = runs.assign(changes=[{called for name, called in KNOBS.items()
-                                 if getattr(run, name) != getattr(recipes[run.norm], name)}
-                                for run in runs.itertuples()])
-    number = runs.changes.map(len)
-    own = runs[number == 0].groupby("norm")[["val_loss", "val_correct"]].mean()
-    others = runs[(number == 1) & (runs.norm == "batch")]
-    if "batch" not in own.index or not len(others):
+    changes = pd.Series([{called for name, called in KNOBS.items()
+                          if getattr(run, name) != getattr(recipes[run.norm], name)} for run in runs.itertuples()],
+                        runs.index)
+    number, batch = changes.map(len), runs.norm == "batch"
+    results = [f"{NAMES[norm]} {mine.val_loss.mean():.4f} nats, {mine.val_correct.mean():,.0f} of "
+               f"{mine.num_val.iloc[0]:,} right ({_seeds(len(mine))})"
+               for norm in VARIANTS if len(mine := runs[(number == 0) & (runs.norm == norm)])]
+    own, others = (runs[batch & (number == changed)].set_index("seed") for changed in (0, 1))
+    others = others[others.index.isin(own.index)]
+    if not len(others):
         return TOO_FEW
-    results = {norm: f"{own.val_loss[norm]:.4f} nats, {own.val_correct[norm]:,.0f} of {runs.num_val.iloc[0]:,} right"
-               for norm in VARIANTS if norm in own.index}
-    things = ", ".join(name for name in dict.fromkeys(KNOBS.values()) if {name} in others.changes.tolist())
-    loss, right = others.val_loss, others.val_correct
-    lower, more = int((loss < own.val_loss["batch"]).sum()), int((right > own.val_correct["batch"]).sum())
-    return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
-            f"{'; '.join(f'{NAMES[norm]} {result}' for norm, result in results.items())}. {len(others)} runs of "
-            f"{NAMES['batch']} that differ in one thing ({things}) have {loss.min():.4f} to {loss.max():.4f} nats and "
-            f"{right.min():,} to {right.max():,} right: {lower or 'none'} with a lower loss, {more or 'none'} with "
-            "more right. One seed each: differences as small as these say little.")
+    cases = others.assign(loss=others.val_loss - own.val_loss[others.index],
+                          right=others.val_correct - own.val_correct[others.index]).groupby(list(KNOBS))
+    loss, right, seeds = cases.loss.mean(), cases.right.mean(), cases.size()
+    things = ", ".join(name for name in dict.fromkeys(KNOBS.values()) if {name} in changes[batch].tolist())
+    return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: {'; '.join(results)}. "
+            f"{len(cases)} cases of {NAMES['batch']} that differ in one thing ({things}) are, with the same seeds, "
+            f"{loss.min():+.4f} to {loss.max():+.4f} nats and {right.min():+.0f} to {right.max():+.0f} images away: "
+            f"{int((loss < 0).sum()) or 'none'} with a lower loss, {int((right > 0).sum()) or 'none'} with more right. "
+            f"With {seeds.min()} to {seeds.max()} seeds a case, differences as small as these say little.")
 
 
 def _case(row) -> str:
