@@ -157,11 +157,11 @@ def historical_reading(history: pd.DataFrame, without_l1: pd.DataFrame | None = 
 
     without_l1: the histories of the same BatchNorm without its penalty; what this changes, is told too.
     """
+    if set(history.dataset) != {"mnist"}:
+        return "The historical run was validated on MNIST's test images: these runs can't stand beside it."
     parts, historical = [], historical_table().set_index(["variant", "epoch"]).val_accuracy
     ends_of = {norm: mine[mine.epoch == historical[norm].index.max()].val_accuracy.tolist()  # after as many epochs
                for norm, mine in history.groupby("norm", sort=False)}
-    if set(history.dataset) != {"mnist"}:
-        return "The historical run was validated on MNIST's test images: these runs can't stand beside it."
     checks = sum(len(ends) > 1 for ends in ends_of.values())
     for norm, ends in ends_of.items():
         old = historical[norm]

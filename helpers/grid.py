@@ -96,6 +96,7 @@ class Grid:
 
     def look_inside(self) -> pd.DataFrame:
         """`inside` for the three variants and no norm, two epochs each: as published, or looked at anew."""
+        self.missing = ""
         if self.values["reuse_records"] and INSIDE.is_file() and self.data.name == "mnist":
             return pd.read_csv(INSIDE)
         if self.values["train_missing"] is False:
@@ -109,11 +110,14 @@ class Grid:
             show(plot(table, *arguments), f"ablation_{name}", self.output)
 
     def tell(self, question: str, finding: Callable[..., str], table: pd.DataFrame, *arguments) -> None:
-        """Shows a question's finding, `finding(table, *arguments)`, and keeps its first paragraph with its table."""
+        """Shows a question's finding, `finding(table, *arguments)`, and keeps its first paragraph with its table.
+
+        Where runs of the last grid trained are missing, that stands before it.
+        """
         from IPython.display import Markdown, display
 
         answer = self.missing + (finding(table, *arguments) if len(table) else TOO_FEW)
-        self.answers[question], self.missing = answer.split("\n\n")[0], ""
+        self.answers[question] = answer.split("\n\n")[0]
         self.tables.append(table.assign(question=question))
         display(Markdown(answer))
 

@@ -360,6 +360,8 @@ def test_a_grid_under_way_shows_its_gaps(tmp_path):
     grid.show("affine", None, affine_table([]))
     grid.tell("affine", affine_finding, affine_table([]))
     assert grid.answers["affine"] == "**3 of 3 runs are not there yet.** Too few of these runs are there to answer."
+    grid.tell("again", affine_finding, affine_table([]))
+    assert grid.answers["again"] == grid.answers["affine"], "a second finding from the same runs lacks them as well"
     configs = affine_runs(grid.recipe, (0,), 1)
     (trained,) = train_all(configs[:1], grid.data, tmp_path / "runs")[0]
     (published,) = train_all(configs[1:2], grid.data, tmp_path / "elsewhere")[0]
