@@ -1,5 +1,6 @@
-"""Files written whole or not at all, and the project's own folder."""
+"""Files written whole or not at all, and the project's own folders."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -7,13 +8,14 @@ from pathlib import Path
 from helpers.config import ParameterError
 
 FIGURE_MARK = "normalisation study"  # in every figure that is written, so that no one else's is ever cleared away
-ROOT = Path(__file__).resolve().parent.parent  # relative paths in parameters mean: from here, wherever Python started
+ROOT = Path(__file__).resolve().parent.parent  # relative paths in parameters start here, wherever Python started
+RECORDS = ROOT / "notebooks" / "records"
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Writes `data` to `path`: a reader, or a crash at any moment, finds the old content or the new one.
 
-    A temporary file in the same folder, synced, then renamed over `path`. Raises OSError; leaves no debris then.
+    A temporary file in the same folder is synced, then renamed over `path`. Raises OSError and leaves no debris then.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -30,6 +32,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def write_json(path: Path, content: dict) -> None:
+    """Writes `content` as JSON that people can read, whole or not at all."""
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
 def clear_debris(folder: Path) -> None:
     """Deletes what killed processes left of `write_atomically` in `folder`; its lock must be held."""
     for path in folder.glob(".*.tmp"):
@@ -37,10 +44,7 @@ def clear_debris(folder: Path) -> None:
 
 
 def writable_folder(folder: str | Path, parameter: str) -> Path:
-    """`folder` (relative: to the project's), made if need be.
-
-    Raises ParameterError, naming `parameter`, when nothing can be written there.
-    """
+    """`folder` (relative: to the project's), made if need be. Raises ParameterError when it can't be written."""
     try:
         path = ROOT / Path(folder).expanduser()
         if parameter == "output_dir" and path.resolve() == ROOT:
@@ -49,16 +53,13 @@ def writable_folder(folder: str | Path, parameter: str) -> Path:
         tempfile.TemporaryFile(dir=path).close()
     except (OSError, RuntimeError) as error:  # RuntimeError: "~name" where there is no such user
         reason = getattr(error, "strerror", None) or error
-        raise ParameterError(f"{parameter}: got {str(folder)!r}, takes a folder that can be written "
-                             f"({reason})") from None
+        message = f"{parameter}: got {str(folder)!r}, takes a folder that can be written ({reason})"
+        raise ParameterError(message) from None
     return path
 
 
 def clear_results(folder: Path) -> None:
-    """Takes away what an earlier study left in its output folder, nothing else; summary.json first: it means success.
-
-    Raises ParameterError when something else stands in the place of a result.
-    """
+    """Deletes what an earlier study left in its output folder, nothing else; summary.json first: it means success."""
     try:
         for path in (folder / "summary.json", folder / "results.csv"):
             path.unlink(missing_ok=True)

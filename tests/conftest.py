@@ -1,9 +1,8 @@
-"""Shared by the tests: small data, small configurations, and the real archives where they are at hand."""
+"""Fixtures that several tests share: small data, small configurations, the real archives where they are at hand."""
 
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from helpers.config import RECIPES, RunConfig  # noqa: E402
+from support import make_run_config, run  # noqa: E402
+
 from helpers.data import Dataset  # noqa: E402
 
 torch.set_num_threads(1)  # several tests start worker processes: don't fight them for cores
@@ -27,19 +27,6 @@ def mnist_dir() -> Path:
     pytest.skip("the four MNIST archives are not on this machine (set MNIST_DATA_DIR)")
 
 
-def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    """`python -m` ... as a user would, without MNIST and without a mirror that answers."""
-    environment = {**os.environ, "MNIST_MIRRORS": "http://127.0.0.1:9/", "PYTHONPATH": ""}
-    environment.pop("MNIST_DATA_DIR", None)
-    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True,
-                          timeout=280)
-
-
-def without_clock(record: dict) -> dict:
-    """A record without the seconds: what is left must be the same to the bit."""
-    return {**record, "history": [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]}
-
-
 @pytest.fixture(scope="session")
 def digits_report(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """`python -m helpers.report` on the digits, one epoch, two seeds: its folder (`out`, `runs`) and how it ended."""
@@ -52,7 +39,7 @@ def digits_report(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
 
 @pytest.fixture
 def tiny_data() -> Dataset:
-    """70 training and 30 validation images: each a bright square whose place tells its class, so it can be learnt."""
+    """70 training and 30 validation images: each a bright square whose position tells its class."""
     labels = torch.arange(100) % 10
     images = torch.randint(0, 30, (100, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     for image, label in zip(images, labels.tolist(), strict=True):
@@ -63,8 +50,5 @@ def tiny_data() -> Dataset:
 
 @pytest.fixture
 def make_config():
-    """A RunConfig of 2 epochs with batches of 16; keywords go to the recipe, or to the RunConfig where it has them."""
-    def make(norm: str = "group", seed: int = 0, num_epochs: int = 2, recipe: str = "tuned", **own) -> RunConfig:
-        own = {"batch_size": 16, **own}
-        return RunConfig(norm, seed, num_epochs, replace(RECIPES[recipe], **own), 2 if norm == "group" else None)
-    return make
+    """A RunConfig of 2 epochs with batches of 16; keywords go to the recipe."""
+    return make_run_config

@@ -11,12 +11,10 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
-from conftest import run
+from support import MAIN, NOTEBOOKS, ROOT, run
 
 from helpers.config import Study
 
-ROOT = Path(__file__).resolve().parent.parent
-MAIN = ROOT / "notebooks" / "mnist_normalization.ipynb"
 SECTIONS = ["In brief", "Parameters and environment", "The data", "Three ways to normalise", "The network", "Training",
             "Validation loss", "Validation accuracy", "Beside the historical run", "The last epoch in numbers",
             "Misclassified images", "Confusion matrices", "Wrong together, wrong alone", "Findings and limits",
@@ -28,7 +26,7 @@ MNIST_FIGURES = FIGURES | {"beside_historical.svg"}  # the historical run was on
 SPEED_FIGURES = {"speed.svg", "speed_profile.svg", "speed_growth.svg"}
 ABLATION_FIGURES = {f"ablation_{name}.svg" for name in (
     "penalty", "affine", "groups", "batch_size", "inside", "luck", "original")}
-every_notebook = pytest.mark.parametrize("path", sorted(MAIN.parent.glob("*.ipynb")), ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +38,21 @@ def code_cells(nb) -> list:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
-def literals(source: str) -> dict:
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}
+def is_parameters(cell) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
 
 
-# --- as committed ---------------------------------------------------------------------------------------------------
+def all_outputs(nb) -> list:
+    return [output for cell in code_cells(nb) for output in cell.outputs]
+
+
+def has_debris(outputs: list) -> bool:
+    """An error, a word on stderr, or a progress bar."""
+    errors = [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    return bool(errors) or "it/s" in json.dumps(outputs)
+
+
+# --- as committed -----------------------------------------------------------------------------------
 
 
 def test_sections_are_in_order(notebook):
@@ -54,32 +62,35 @@ def test_sections_are_in_order(notebook):
 
 
 def test_parameters_are_the_studys_own_defaults(notebook):
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in literals(cell.source).items()}
-    assert given == {field.name: field.default for field in fields(Study)}
-    assert list(given) == [field.name for field in fields(Study)]
+    (cell,) = filter(is_parameters, notebook.cells)
+    given = {}
+    for node in ast.parse(cell.source).body:
+        value = ast.literal_eval(node.value)
+        given[node.targets[0].id] = tuple(value) if isinstance(value, list) else value
+    defaults = {field.name: field.default for field in fields(Study)}
+    assert given == {name: defaults.get(name) for name in Study.rules()}, "None: as the recipe says"
+    assert list(given) == list(Study.rules())
     shown = papermill.inspect_notebook(MAIN)
     assert list(shown) == list(given) and all(entry["help"] for entry in shown.values()), "papermill --help-notebook"
 
 
 @every_notebook
 def test_cells_are_short_and_define_nothing(path):
-    for place, cell in enumerate(code_cells(nbformat.read(path, as_version=4))):
-        if "parameters" not in cell.metadata.get("tags", []):  # the first one finds helpers/: it can't import them
-            assert len(list(filter(None, cell.source.splitlines()))) <= (20 if place else 25), cell.source
+    for number, cell in enumerate(code_cells(nbformat.read(path, as_version=4))):
+        if not is_parameters(cell):  # the first one finds helpers/: it can't import them
+            assert len(list(filter(None, cell.source.splitlines()))) <= (20 if number else 25), cell.source
         kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
         assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}, cell.source
 
 
 @every_notebook
 def test_committed_notebook_was_executed_top_to_bottom(path):
-    notebook = nbformat.read(path, as_version=4)
-    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
-    text = json.dumps(outputs)
-    for trace in (str(ROOT), str(Path.home()), "/home/", "/tmp/", "/Users/", "C:\\\\", "it/s", "Warning",
-                  "widget-view", "not MNIST"):
+    nb = nbformat.read(path, as_version=4)
+    assert [cell.execution_count for cell in code_cells(nb)] == list(range(1, len(code_cells(nb)) + 1))
+    assert not has_debris(all_outputs(nb))
+    text = json.dumps(all_outputs(nb))
+    for trace in (str(ROOT), str(Path.home()), "/home/", "/tmp/", "/Users/", "C:\\\\", "Warning", "widget-view",
+                  "not MNIST"):
         assert trace not in text, trace
     assert path.with_suffix(".html").exists()
 
@@ -93,17 +104,22 @@ def test_links_of_a_published_page_lead_to_what_is_there(path):
 
 
 def test_committed_figures_have_an_alt_text(notebook):
-    shown = [o for cell in code_cells(notebook) for o in cell.outputs if "image/png" in o.get("data", {})]
+    shown = [output for output in all_outputs(notebook) if "image/png" in output.get("data", {})]
     assert len(shown) == len(MNIST_FIGURES)
-    assert all(len(o.metadata["image/png"]["alt"]) > 40 for o in shown)
+    assert all(len(output.metadata["image/png"]["alt"]) > 40 for output in shown)
     there = {path.name for path in (ROOT / "figures").iterdir()}
     assert MNIST_FIGURES | SPEED_FIGURES <= there <= MNIST_FIGURES | SPEED_FIGURES | ABLATION_FIGURES
 
 
-# --- as run ---------------------------------------------------------------------------------------------------------
+# --- as run -----------------------------------------------------------------------------------------
 
 
-def test_report_holds_all_that_is_promised(digits_report):
+@pytest.fixture(scope="module")
+def executed(digits_report):
+    return nbformat.read(digits_report[0] / "out" / "mnist_normalization.ipynb", 4)
+
+
+def test_report_holds_all_that_is_promised(digits_report, executed):
     folder, done = digits_report
     out = folder / "out"
     assert {path.name for path in out.iterdir()} == {
@@ -113,13 +129,16 @@ def test_report_holds_all_that_is_promised(digits_report):
     assert len(table) == 3 * 2 * 1 and set(table.dataset) == {"digits"}
     summary = json.loads((out / "summary.json").read_text())
     assert summary["num_runs"] == 6 and summary["dataset"] == "digits" and len(summary["findings"]) >= 5
-    closing = done.stdout.strip().splitlines()
-    assert len(closing) == 1 and "mnist_normalization.html" in closing[0] and summary["findings"][0] in closing[0]
+    (closing,) = done.stdout.strip().splitlines()
+    assert "mnist_normalization.html" in closing and summary["findings"][0] in closing
     for seed in (0, 1):
         assert f"layer, seed {seed}" in done.stderr, "a progress bar for each run"
+    assert not has_debris(all_outputs(executed)) and "widgets" not in executed.metadata
+    brief = "".join(all_outputs(executed)[0].data["text/markdown"])
+    assert all(finding in brief for finding in summary["findings"]), "the findings stand first"
 
 
-def test_nobody_mistakes_the_digits_for_mnist(digits_report):
+def test_nobody_mistakes_the_digits_for_mnist(digits_report, executed):
     out = digits_report[0] / "out"
     page = (out / "mnist_normalization.html").read_text()
     brief = page[page.index("In brief"):page.index("Parameters and environment")]
@@ -127,25 +146,9 @@ def test_nobody_mistakes_the_digits_for_mnist(digits_report):
     for name in FIGURES - {"normalization_axes.svg"}:
         if name.endswith(".svg"):
             assert "embedded digits (not MNIST)" in (out / "figures" / name).read_text(), name
-    assert all("digits" in output.metadata["image/png"]["alt"]
-               for cell in code_cells(nbformat.read(out / "mnist_normalization.ipynb", 4)) for output in cell.outputs
-               if "image/png" in output.get("data", {}) and "Diagram of an activation" not in str(output.metadata))
-
-
-def test_executed_notebook_has_no_debris(digits_report):
-    nb = nbformat.read(digits_report[0] / "out" / "mnist_normalization.ipynb", 4)
-    outputs = [output for cell in code_cells(nb) for output in cell.outputs]
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
-    assert "it/s" not in json.dumps(outputs) and "widgets" not in nb.metadata
-
-
-def test_findings_stand_first_and_are_those_of_the_summary(digits_report):
-    folder, _ = digits_report
-    nb = nbformat.read(folder / "out" / "mnist_normalization.ipynb", 4)
-    summary = json.loads((folder / "out" / "summary.json").read_text())
-    first = next(o for cell in code_cells(nb) for o in cell.outputs)
-    text = "".join(first.data["text/markdown"])
-    assert all(finding in text for finding in summary["findings"])
+    alt_texts = [output.metadata["image/png"]["alt"] for output in all_outputs(executed)
+                 if "image/png" in output.get("data", {})]
+    assert all("digits" in alt or "Diagram of an activation" in alt for alt in alt_texts)
 
 
 def test_again_from_inside_notebooks_trains_nothing(digits_report):
@@ -155,19 +158,20 @@ def test_again_from_inside_notebooks_trains_nothing(digits_report):
     assert len(records) == 6
     done = run("papermill", "mnist_normalization.ipynb", str(folder / "out.ipynb"), "-p", "dataset", "digits",
                "-p", "num_epochs", "1", "-p", "seeds", "[0, 1]", "-p", "runs_dir", str(folder / "runs"),
-               "--no-progress-bar", cwd=MAIN.parent)
+               "--no-progress-bar", cwd=NOTEBOOKS)
     assert done.returncode == 0, done.stderr
     assert records == {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("record.json")}
-    outputs = json.dumps([cell.outputs for cell in code_cells(nbformat.read(folder / "out.ipynb", 4))])
-    assert "it/s" not in outputs and '"stderr"' not in outputs
+    assert not has_debris(all_outputs(nbformat.read(folder / "out.ipynb", 4)))
 
 
 @pytest.mark.parametrize(("name", "value", "says"), [
-    ("sede", "3", "did you mean seeds"), ("num_groups", "3", "1, 2, 4"), ("batch_size", "2000", "at most the 1,437")])
+    ("sede", "3", "did you mean seeds"), ("batch_size", "2000", "at most the 1,437"),
+    ("dataset", "cifar10", "takes one of 'auto', 'mnist', 'digits'")])
 def test_bad_input_stops_plain_papermill(tmp_path, name, value, says):
     runs_dir = tmp_path / "runs"
-    done = run("papermill", str(MAIN), str(tmp_path / "out.ipynb"), "-p", "dataset", "digits", "-p", name, value,
-               "-p", "runs_dir", str(runs_dir), "--no-progress-bar")
+    given = {"dataset": "digits", "runs_dir": str(runs_dir), name: value}
+    done = run("papermill", str(MAIN), str(tmp_path / "out.ipynb"), "--no-progress-bar",
+               *(word for item in given.items() for word in ("-p", *item)))
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode != 0 and last.startswith(f"ParameterError: {name}: ") and says in last
     assert not runs_dir.exists() or not list(runs_dir.iterdir()), "nothing was trained"
@@ -181,31 +185,18 @@ def test_bad_input_stops_the_report(tmp_path):
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
-@pytest.mark.slow
-def test_ablations_train_a_small_grid(tmp_path):
-    """On the digits, where nothing is published: one seed and one epoch of every question."""
-    parameters = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "study_seeds": [0, 1],
-                  "study_epochs": 1, "original_seeds": [0], "runs_dir": tmp_path / "runs"}
-    done = run("helpers.report", str(MAIN.with_name("ablations.ipynb")), "--output-dir", str(tmp_path / "out"),
-               *(word for name, value in parameters.items() for word in ("-p", name, str(value))))
-    assert done.returncode == 0, done.stderr[-2000:]
-    out = tmp_path / "out"
-    assert {path.name for path in (out / "figures").iterdir()} == ABLATION_FIGURES - {"ablation_original.svg"}
-    summary = json.loads((out / "summary.json").read_text())
-    assert len(summary["findings"]) == 8 and not any("not there yet" in finding for finding in summary["findings"])
-    table = pd.read_csv(out / "results.csv")
-    assert set(table.question) == {"penalty", "parameters", "groups", "batch size", "inside", "luck",
-                                   "the study's own penalty", "historical run"}
-    assert any("can't stand beside it" in finding for finding in summary["findings"]), "the digits are not MNIST"
-    assert set(table[table.question == "penalty"].l1_lambda) == {0, 1e-5, 1e-4, 1e-3, 1e-2}
-    kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
-    assert len(kept) == summary["num_runs"] - 4 == len({record["run_id"] for record in kept})
-    nb = nbformat.read(out / "ablations.ipynb", 4)
-    assert not [o for cell in code_cells(nb) for o in cell.outputs if o.get("name") == "stderr"]
+@pytest.fixture
+def without_figures(notebook, tmp_path) -> Path:
+    """The main notebook, shortened: the parameters, the training and the files, no figures and tables."""
+    kept = [cell for cell in code_cells(notebook) if is_parameters(cell) or not re.search(
+        "plots|tables|readings import (?!training)|assert_close|summarize|getsource", cell.source)]
+    path = tmp_path / "short.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(metadata=notebook.metadata, cells=kept), path)
+    return path
 
 
 @pytest.mark.slow
-def test_eight_papermill_runs_at_once_lose_nothing(tmp_path):
+def test_eight_papermill_runs_at_once_lose_nothing(without_figures, tmp_path):
     """As a shell loop starts them, on the same folder of runs; the parameters of each from a file.
 
     Two kernels that start at once may pick the same port, and one dies before its first cell: a race of Jupyter's own
@@ -216,8 +207,8 @@ def test_eight_papermill_runs_at_once_lose_nothing(tmp_path):
                                                f"workers: 1\nruns_dir: {tmp_path / 'runs'}\n"
                                                f"output_dir: {tmp_path / f'out-{seed}'}\n")
         for _ in range(2):
-            done = run("papermill", str(MAIN), str(tmp_path / f"{seed}.ipynb"), "-f", str(tmp_path / f"{seed}.yaml"),
-                       "--no-progress-bar")
+            done = run("papermill", str(without_figures), str(tmp_path / f"{seed}.ipynb"), "-f",
+                       str(tmp_path / f"{seed}.yaml"), "--no-progress-bar")
             if "Kernel died before replying to kernel_info" not in done.stderr:
                 break
         return done

@@ -1,0 +1,70 @@
+"""What may stand in a page: harmless HTML, our own figures as shapes, formulas as MathML."""
+
+import html
+import re
+from xml.etree import ElementTree
+
+import bleach
+from bleach.css_sanitizer import CSSSanitizer
+from latex2mathml.converter import convert_to_element
+
+from helpers.files import FIGURE_MARK
+
+# Any other tag, <script> first of all, is shown as the text it is.
+HTML_TAGS = """
+a abbr acronym b blockquote br caption code col colgroup dd del details div dl dt em figcaption
+figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre s samp section span strong sub summary
+sup table tbody td tfoot th thead tr ul var"""
+HTML_ATTRIBUTES = "class lang title alt style colspan rowspan open start"
+SVG_TAGS = "svg g defs path text tspan use clipPath rect"
+CLEANER = bleach.Cleaner(
+    HTML_TAGS.split(),
+    {"*": HTML_ATTRIBUTES.split(), "a": ["href"], "img": ["src"]},
+    ["http", "https", "mailto", "data"],
+    css_sanitizer=CSSSanitizer(allowed_css_properties=["text-align"]))
+
+
+class ReportError(Exception):
+    """Why there is no report, or one of a notebook that failed."""
+
+
+def clean_html(source: str) -> str:
+    """Returns `source` with nothing in it that runs or restyles the page."""
+    return CLEANER.clean(re.sub(r"(?is)<style\b.*?</style>", "", source))
+
+
+def to_inline_svg(source: str, number: int, alt: str) -> str:
+    """Returns one of our figures as it stands in a page, its text selectable; "" for any other SVG.
+
+    number: the figure's on its page, put before its ids, which would repeat. alt: its name.
+    """
+    source = source.replace(' xmlns="http://www.w3.org/2000/svg"', "").replace("xlink:href", "href")
+    source = re.sub(r"(?s)<style\b.*?</style>\s*", "", source)  # it would reach the whole page
+    source = re.sub(r'(\sid="|href="#|url\(#)', rf"\1figure{number}-", source)
+    try:
+        root = ElementTree.fromstring(source)
+    except ElementTree.ParseError:
+        return ""
+    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")  # matplotlib's own rule
+    root.set("aria-label", alt)
+    svg = ElementTree.tostring(root, encoding="unicode")
+    tags = {node.tag for node in root.iter()}
+    is_foreign = root.get("data-from") != FIGURE_MARK or tags.difference(SVG_TAGS.split())
+    is_active = re.search(r'(href="|url\()(?!#)|\son\w+="', svg)
+    return "" if is_foreign or is_active else svg
+
+
+def to_mathml(tex: str, display: str = "inline") -> str:
+    """Returns a TeX formula as MathML. Raises ReportError for one that can't be converted whole."""
+    refusal = ReportError(f"formula that has no MathML form: {tex}")
+    try:
+        root = convert_to_element(tex, display=display)
+    except Exception as error:  # the converter raises its own types and bare IndexErrors alike
+        raise refusal from error
+    for node in root.iter():
+        node.text = html.unescape(node.text or "")  # the converter writes "&#x003BC;" as text
+        stays_tex = "\\" in node.text or (node.text == "&" and r"\&" not in tex)
+        lacks_part = len(node) == 1 and node.tag in ("mfrac", "munder", "mover")
+        if stays_tex or lacks_part:
+            raise refusal
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)

@@ -1,0 +1,193 @@
+"""An executed notebook as one HTML page: no script, nothing from elsewhere, formulas as MathML.
+
+The page is nbconvert's, through the template in `template/`; what a template can't do is done here.
+"""
+
+import html
+import itertools
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+from bs4 import BeautifulSoup
+from jinja2 import pass_context
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from traitlets.config import Config
+
+from helpers.report.content import clean_html, to_inline_svg, to_mathml
+
+SHOWN_TYPES = [
+    "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+WIDGET = "application/vnd.jupyter.widget-view+json"
+HEADING = re.compile("^h[1-6]$")
+NUMBER = re.compile(r"[-+±<>−]? ?\d[^a-zA-Z]*|[-–—]?|nan", re.IGNORECASE)  # "99.45 ± 0.03 %", "–"
+FOLDERS = re.compile(r"""(?x)  # of this machine, in a message
+    (?<=['"]) (?:[A-Za-z]:)? [/\\] [^'"]* [/\\] (?=[^'"/\\])  # quoted: may hold spaces
+    | (?<![\w.:/]) (?:[A-Za-z]:)? [/\\] (?:[^\s/\\'"<>:]+ [/\\])+ (?=[^\s/\\])""")
+
+
+def to_html(nb, path: Path) -> str:
+    """Returns an executed notebook as the page that will lie at `path`; tidies it in place.
+
+    Links to files that are not beside it become text.
+    Raises ReportError for a formula that stays TeX.
+    """
+    tidy(nb)
+    numbers = itertools.count(1)
+    exporter = HTMLExporter(
+        Config({"NbConvertBase": {"display_data_priority": SHOWN_TYPES}}),
+        template_name="template", extra_template_basedirs=[str(Path(__file__).parent)],
+        exclude_input_prompt=True, exclude_output_prompt=True, filters={
+            "markdown2html": markdown_to_html,
+            "clean_html": clean_html,
+            "without_folders": partial(FOLDERS.sub, ""),
+            "inline_svg": lambda source, alt: to_inline_svg(source, next(numbers), alt)})
+    resources = {"failure": failure(nb), "metadata": {"name": path.stem}}
+    page, _ = exporter.from_notebook_node(nb, resources)
+    soup = BeautifulSoup(page, "html.parser")
+    for formula in soup.select("span.tex.inline, span.tex.block"):
+        mathml = to_mathml(formula.get_text(), formula["class"][1])
+        formula.replace_with(BeautifulSoup(mathml, "html.parser"))
+    set_headings(soup)
+    set_opening(soup)
+    for number, table in enumerate(soup.find_all("table"), 1):
+        set_table(table, number)
+    for block in soup.find_all("pre"):
+        block["tabindex"] = "0"  # a wide one scrolls, by keyboard too
+    for image in soup.select("img:not([src^='data:image/'])"):  # the page fetches nothing
+        image.replace_with(image.get("alt", ""))
+    for link in soup.find_all("a", href=re.compile("(?i)^(?!#|https?:|mailto:)")):
+        link["href"] = re.sub(r"\.ipynb$", ".html", link["href"])  # a notebook beside it has a page
+        if not os.path.exists(path.parent / link["href"]):
+            link.unwrap()
+    return str(soup)
+
+
+def tidy(nb) -> None:
+    """Removes what is no result, in place: stderr, bars, widgets, papermill's own notes."""
+    nb.metadata.pop("widgets", None)
+    cells = []
+    for cell in nb.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:  # those of this machine
+            cell.source = re.sub(r"\n(output_dir|runs_dir|data_dir|scheduler) = .*", "", cell.source)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _is_result(output)]
+        if "papermill-error-cell-tag" not in tags and cell.source.strip() != "# Parameters":
+            cells.append(cell)
+    nb.cells = cells
+
+
+def _is_result(output) -> bool:
+    if output.output_type == "stream":
+        text = re.sub(r".*\r(?=[^\r\n])", "", output.text)  # what a terminal would have overwritten
+        output.text = text.replace("\r", "")
+        return output.name == "stdout" and output.text.strip() != ""
+    return "ename" in output or (output.data and WIDGET not in output.data)
+
+
+def failure(nb):
+    """Returns where the notebook failed, in words, and its error; None when it did not fail."""
+    section = "the beginning"
+    number = 0  # as execution counts, which a dead kernel does not set
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            section = [section, *re.findall(r"(?m)^#+ +(.+?) *$", cell.source)][-1]
+        elif cell.cell_type == "code" and cell.source.strip():
+            number += 1
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"cell {number}, section “{section}”", output
+    return None
+
+
+class Renderer(IPythonRenderer):
+    """Marks formulas: they become MathML after the cleaner, which lets no MathML through."""
+
+    def inline_math(self, body: str, display: str = "inline") -> str:
+        return f'<span class="tex {display}">{html.escape(body)}</span>'
+
+    def block_math(self, body: str) -> str:
+        return self.inline_math(body, "block")
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+
+@pass_context
+def markdown_to_html(context, source: str) -> str:
+    """Returns Markdown as clean HTML with marked formulas; a filter of the template."""
+    attachments = context.get("cell", {}).get("attachments", {})
+    renderer = Renderer(escape=False, exclude_anchor_links=True, attachments=attachments)
+    page = MarkdownWithMath(renderer=renderer).render(source)
+    return clean_html(re.sub(r"(?<=\d) (?=%)", "\u00a0", page))  # number and unit stay together
+
+
+def set_headings(soup: BeautifulSoup) -> None:
+    """One h1, the first heading; no level left out after it; ids, contents, the page's title."""
+    text = soup.find(class_="text")
+    if not text.find(HEADING):
+        text.insert(0, soup.new_tag("h1", string=soup.title.string))
+    ids = ["contents", "failed", "main", "all-code", ""]
+    level = 0
+    for heading in text.find_all(HEADING):
+        level = min(max(int(heading.name[1]), 2), level + 1)
+        heading.name = f"h{level}"
+        title = heading.get_text()
+        slug = re.sub(r"\W+", "-", title.lower()).strip("-")
+        while slug in ids:
+            slug += "-2"
+        ids.append(slug)
+        heading["id"] = slug
+        if level in (2, 3):
+            entry = f'<li class="h{level}"><a href="#{slug}">{html.escape(title)}</a></li>'
+            soup.nav.ul.append(BeautifulSoup(entry, "html.parser"))
+    state = "Failed: " if soup.find(id="failed") else ""
+    soup.title.string = state + soup.h1.get_text()
+
+
+def set_opening(soup: BeautifulSoup) -> None:
+    """The contents come after what stands before the second section."""
+    text = soup.find(class_="text")
+    sections = text.find_all("h2")
+    if len(sections) > 1:
+        second = sections[1].find_parent(class_="cell")
+        opening = soup.new_tag("div", attrs={"class": "text"})
+        opening.extend(list(second.previous_siblings)[::-1])
+        soup.nav.insert_before(opening)
+
+
+def set_table(table, number: int) -> None:
+    """Header cells get their scope, columns of numbers a class; a wide table scrolls in a frame."""
+    head = table.select("thead > tr")
+    if len(head) == 2:
+        pairs = list(zip(head[0].find_all("th"), head[1].find_all("th"), strict=False))
+        if pairs and not any(over.text and under.text for over, under in pairs):
+            for over, under in pairs:
+                over.append(under.text)  # pandas gives the index's name its own row
+            head[1].decompose()
+    for cell in table.find_all("th"):
+        words = cell.get_text(strip=True)
+        cell["scope"] = "col" if cell.find_parent("thead") else "row"
+        if not words:
+            cell.name = "td"  # a corner is no header
+            del cell["scope"]
+        elif cell["scope"] == "row" and len(words) < 35:
+            cell["class"] = ["short"]
+    cells = []
+    for row in table.find_all("tr"):
+        del row["style"]  # pandas aligns all headers alike
+        cells.append(row.find_all(["th", "td"])[::-1])  # a rowspan shifts those to its left
+    for column in zip(*cells, strict=False):
+        body = [cell.get_text(strip=True) for cell in column if not cell.find_parent("thead")]
+        if body and all(map(NUMBER.fullmatch, body)):
+            for cell in column:
+                cell["class"] = [*cell.get("class", []), "number"]
+    heading = table.find_previous(HEADING)
+    name = f"Table {number}"
+    if heading:
+        name += f": {heading.get_text()}"
+    frame = f'<div class="table" role="region" aria-label="{html.escape(name)}" tabindex="0"></div>'
+    table.wrap(BeautifulSoup(frame, "html.parser").div)

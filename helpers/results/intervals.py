@@ -1,0 +1,60 @@
+"""How sure a number is: intervals and tests for accuracies over images and over seeds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95  # of every interval; 1 - LEVEL is the level of every test
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """Wilson's score interval of `correct` successes out of `total`, in percent (Wilson 1927)."""
+    interval = stats.binomtest(correct, total).proportion_ci(LEVEL, method="wilson")
+    return 100 * interval.low, 100 * interval.high
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's t-interval of the mean of at least two values, in their unit."""
+    mean = float(np.mean(values))
+    half = half_width(values)
+    return mean - half, mean + half
+
+
+def half_width(values: Sequence[float], checks: int = 1) -> float:
+    """Half the width of the mean's t-interval; nan for one value. checks: how many hold at once (Bonferroni)."""
+    if len(values) < 2:
+        return float("nan")
+    return float(stats.t.ppf(1 - (1 - LEVEL) / 2 / checks, len(values) - 1) * stats.sem(values))
+
+
+def prediction_half_width(values: Sequence[float], checks: int = 1) -> float:
+    """Half the width of the interval in which one further value of the same kind lies."""
+    return half_width(values, checks) * (len(values) + 1) ** 0.5
+
+
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """McNemar's exact two-sided p-value; `only_a` images are right for a alone, `only_b` for b."""
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def paired_p(differences: Sequence[float], mcnemar: Sequence[float] = ()) -> float:
+    """p-value of the paired t-test on differences over seeds.
+
+    Equal differences have no spread to divide by: they get the exact sign test's. With the single seeds' `mcnemar`
+    p-values it is the smaller of that and the largest of these, doubled for having the choice.
+    """
+    if np.ptp(differences) > 0:
+        return float(stats.ttest_1samp(differences, 0).pvalue)
+    sign = 1.0 if differences[0] == 0 else 2 * 0.5 ** len(differences)
+    return min(1.0, 2 * min(sign, max(mcnemar))) if mcnemar else sign
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): the smallest times their number, the next times one less, never falling."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted

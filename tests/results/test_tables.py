@@ -1,0 +1,35 @@
+"""The tables for readers say what the frames hold."""
+
+from planted import MNIST, record
+
+from helpers.config import Study
+from helpers.results import tables
+from helpers.results.frames import final_frame, pairs_frame
+
+
+def test_parameter_table_adds_up_to_the_norms_share():
+    table = tables.parameter_table(2, 64)
+    assert list(table.iloc[-1, 1:4]) == ["64,448", "200", "200"]
+    assert list(table.iloc[0, 4:]) == ["64", "128", "16"]
+    networks = tables.network_table(2)
+    assert list(networks["parameters"]) == ["75,080", "10,832", "10,832"]
+    assert list(networks["needs running averages"]) == ["no", "no", "yes"]
+
+
+def test_last_epochs_and_pairs_for_readers():
+    records = [record("layer", 0, [1, 2]), record("group", 0, [2])]
+    shown = tables.final_table(final_frame(records))
+    assert list(shown.loc["std over seeds (%)"]) == ["one seed", "one seed"]
+    assert "historical accuracy (%)" not in shown.index
+    records_of_mnist = [record("layer", 0, [1], MNIST), record("group", 0, [2], MNIST)]
+    mnist = tables.final_table(final_frame(records_of_mnist))
+    assert list(mnist.loc["historical accuracy (%)"]) == ["99.37 (epoch 20)", "99.40 (epoch 20)"]
+    pairs = tables.pairs_table(pairs_frame(records))
+    assert list(pairs.index) == ["LayerNorm against GroupNorm"] and "p (McNemar, exact)" in pairs
+    assert tables.pairs_table(pairs_frame(records[:1])).empty
+
+
+def test_recipe_table_holds_every_run():
+    table = tables.recipe_table(Study(seeds=(0, 1)).run_configs("cpu"))
+    assert list(table.loc["l1_lambda (nats)"]) == ["0", "0", "1e-05"]
+    assert set(table.loc["seeds"]) == {"0, 1"}

@@ -1,0 +1,305 @@
+"""What is loaded is what was published, or there is one clear line."""
+
+import contextlib
+import gzip
+import hashlib
+import http.server
+import multiprocessing
+import os
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import ROOT
+
+from helpers import datasets
+from helpers.config import ParameterError
+from helpers.data import MEAN, STD, DataError
+from helpers.datasets import DATASETS, MNIST_FILES, find_file, load_dataset
+
+LABELS = "t10k-labels-idx1-ubyte"
+
+
+@pytest.fixture
+def archives(monkeypatch) -> dict[str, bytes]:
+    """Four small archives, by name, that pass for the published ones."""
+    monkeypatch.delenv("MNIST_DATA_DIR", raising=False)
+    monkeypatch.setenv("MNIST_MIRRORS", "http://127.0.0.1:9/")  # nothing listens there
+    packed = {}
+    for name, (_, num_items, header) in MNIST_FILES.items():
+        num_items //= 1000
+        size = num_items * 784 if "images" in name else num_items
+        content = bytes(header) + bytes(index % 10 for index in range(size))
+        digest = hashlib.sha256(content).hexdigest()
+        monkeypatch.setitem(MNIST_FILES, name, (digest, num_items, header))
+        packed[f"{name}.gz"] = gzip.compress(content)
+    return packed
+
+
+def put(archives: dict[str, bytes], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in archives.items():
+        (folder / name).write_bytes(content)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+# What arrives instead of an archive, part by part.
+def page(content):
+    yield b"<html>hello</html>"
+
+
+def cut(content):
+    yield content[: len(content) // 2]
+
+
+def flip(content):
+    raw = bytearray(gzip.decompress(content))
+    raw[-5] ^= 1
+    yield gzip.compress(bytes(raw))
+
+
+def silence(content):
+    time.sleep(1)
+    yield content
+
+
+def drip(content):
+    for byte in content:
+        yield bytes([byte])
+        time.sleep(0.02)
+
+
+def flood(content):
+    for _ in range(100):
+        yield content + bytes(10_000)
+
+
+@pytest.mark.parametrize(("layout", "is_packed"), [("", True), ("MNIST/raw", False)])
+def test_mnist_is_found_in_every_layout(mnist_dir, tmp_path, layout, is_packed):
+    for name in MNIST_FILES:
+        packed = (mnist_dir / f"{name}.gz").read_bytes()
+        file = {f"{name}.gz": packed} if is_packed else {name: gzip.decompress(packed)}
+        put(file, tmp_path / layout)
+    data = load_dataset("mnist", tmp_path)
+    assert (data.name, data.title, data.notice) == ("mnist", "MNIST", "")
+    # published facts about MNIST: its first labels, class sizes, mean and standard deviation
+    assert data.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert data.val_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    class_sizes = torch.bincount(data.val_labels).tolist()
+    assert class_sizes == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    ink = data.train_images.double() / 255
+    assert round(ink.mean().item(), 4) == MEAN and round(ink.std().item(), 4) == STD
+
+
+def test_environment_names_the_folder(archives, tmp_path, monkeypatch):
+    folder = tmp_path / "mnist"
+    put(archives, folder)
+    monkeypatch.chdir(tmp_path)
+    for named in ("mnist", str(folder), os.path.relpath(folder, ROOT)):
+        monkeypatch.setenv("MNIST_DATA_DIR", named)
+        assert load_dataset("auto").name == "mnist"
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+@pytest.mark.parametrize("fault", [page, cut, flip])
+def test_altered_file_is_one_clear_line(archives, tmp_path, dataset, fault):
+    archives[f"{LABELS}.gz"] = next(fault(archives[f"{LABELS}.gz"]))
+    put(archives, tmp_path)
+    with pytest.raises(DataError, match=f"^data_dir: .*{LABELS}.gz .*; delete it .*$"):
+        load_dataset(dataset, tmp_path)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+def test_missing_file_is_named(archives, tmp_path, dataset):
+    archives.pop(f"{LABELS}.gz")
+    put(archives, tmp_path)
+    with pytest.raises(DataError, match=f"^data_dir: .* lacks {LABELS}; .* no mirror delivers it"):
+        load_dataset(dataset, tmp_path)
+
+
+@pytest.mark.parametrize("data_dir", ["x" * 300, "~nobody-of-this-name/mnist", __file__])
+def test_impossible_folder_is_one_line(archives, data_dir):
+    with pytest.raises(DataError, match=r"^data_dir: .*$"):
+        load_dataset("auto", data_dir)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_an_altered_idx_file_is_one_line(archives, tmp_path, data):
+    """Cut, flipped, repeated or random bytes, packed or not: never other labels than MNIST's."""
+    archive = archives[f"{LABELS}.gz"]
+    original = {f"{LABELS}.gz": archive, LABELS: gzip.decompress(archive)}
+    name = data.draw(st.sampled_from([*original]))
+    index = data.draw(st.integers(0, len(original[name]) - 1))
+    head = original[name][:index]
+    tail = original[name][index:]
+    flipped = head + bytes([tail[0] ^ 1]) + tail[1:]
+    altered = st.sampled_from([head, tail, flipped, head + tail + tail, b"\x1f\x8b" + tail])
+    for path in tmp_path.iterdir():
+        path.unlink()
+    put({name: data.draw(altered | st.binary(max_size=60))}, tmp_path)
+    try:
+        found = find_file(LABELS, tmp_path)
+    except DataError as error:
+        assert name in str(error) and "\n" not in str(error)
+    else:
+        assert found == original[LABELS], "a byte of gzip's header may say anything"
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(archives, tmp_path):
+    put({f"{LABELS}.gz": gzip.compress(bytes(2**26))}, tmp_path)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="SHA-256"):
+        find_file(LABELS, tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 2**21, "bytes, at the peak"
+    tracemalloc.stop()
+
+
+@pytest.fixture
+def serve(archives, monkeypatch):
+    """serve(fault, to) starts one more mirror; returns the names that it was asked for.
+
+    `fault` is a status, or what it does to the files with `to` in their names.
+    """
+    servers = []
+
+    def start(fault=lambda content: [content], to="") -> list[str]:
+        asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                name = self.path.strip("/")
+                asked.append(name)
+                self.send_response(fault if isinstance(fault, int) else 200)
+                self.end_headers()
+                parts = fault(archives[name]) if to in name else [archives[name]]
+                with contextlib.suppress(OSError):  # the client has left
+                    self.wfile.writelines(parts)
+
+            def log_message(self, *_):
+                pass
+
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        addresses = [f"http://127.0.0.1:{server.server_port}" for server in servers]
+        monkeypatch.setenv("MNIST_MIRRORS", ",".join(addresses))
+        return asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_download_from_a_mirror(serve, archives, tmp_path):
+    put({f".{LABELS}.abc.tmp": b"of a killed download"}, tmp_path / "MNIST" / "raw")
+    asked = serve()
+    data = load_dataset("auto", tmp_path)
+    assert load_dataset("mnist", tmp_path).fingerprint == data.fingerprint
+    assert sorted(asked) == sorted([*archives, f"{LABELS}.gz"]), "each once, after one probe"
+    assert files_in(tmp_path) == {*MNIST_FILES, ".download.lock"}, "nothing half-done"
+
+
+@pytest.mark.parametrize(("fault", "to", "says"), [
+    (404, "ubyte", "HTTP Error 404"),
+    (page, "ubyte", "Not a gzipped file"),
+    (silence, "ubyte", "(timed out|no answer within 0.3 s)"),
+    (silence, "images", "timed out"),
+    (cut, "images", "Compressed file ended before"),
+    (flip, "images", ".*train-images-idx3-ubyte"),
+    (drip, "images", "takes longer than 0.3 s for one file"),
+    (flood, "images", "sends more than 100,000 bytes"),
+])
+def test_next_mirror_when_one_sends_rubbish(serve, tmp_path, monkeypatch, fault, to, says):
+    """From all mirrors it is one line, or the digits; before a good mirror it does not matter."""
+    assert datasets.PROBE_SECONDS < 15, "the digits are there within 20 s"
+    for limit in ("PROBE_SECONDS", "STALL_SECONDS", "DOWNLOAD_SECONDS"):
+        monkeypatch.setattr(datasets, limit, 0.3)
+    monkeypatch.setattr(datasets, "MOST_BYTES", 100_000)
+    serve(fault, to)
+    with pytest.raises(DataError, match=rf"no mirror delivers it \(http://[^ ]*: {says}.*$"):
+        load_dataset("mnist", tmp_path)
+    stand_in = load_dataset("auto", tmp_path)
+    assert stand_in.name == "digits" and "**not MNIST**" in stand_in.notice
+    assert files_in(tmp_path) == {".download.lock"}
+    serve()
+    assert load_dataset("mnist", tmp_path).name == "mnist"
+
+
+def test_a_mirror_is_an_address(archives, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST_MIRRORS", "file:///mnist")
+    with pytest.raises(DataError, match="MNIST_MIRRORS: got 'file:///mnist', takes addresses"):
+        load_dataset("auto", tmp_path)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+@pytest.mark.parametrize("fails", [(os, "fsync"), (datasets, "FileLock")])
+def test_a_disk_that_fails_is_one_line(serve, archives, tmp_path, monkeypatch, dataset, fails):
+    """Full or read-only: whoever names a folder wants no digits, and what is there is read."""
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    serve()
+    monkeypatch.setattr(*fails, fail)
+    with pytest.raises(DataError, match=r"^data_dir: .* can't be written \(No space left on dev"):
+        load_dataset(dataset, tmp_path)
+    assert files_in(tmp_path) <= {".download.lock"}, "nothing half-done"
+    put(archives, tmp_path)
+    assert load_dataset(dataset, tmp_path).name == "mnist"
+
+
+def load_at_once(barrier, folder: Path, files: dict, fingerprints) -> None:
+    MNIST_FILES.update(files)
+    barrier.wait()
+    fingerprints.put(load_dataset("mnist", folder).fingerprint)
+
+
+@pytest.mark.slow
+def test_two_first_starts_download_once(serve, tmp_path):
+    def slowly(content):
+        time.sleep(0.1)
+        yield content
+
+    asked = serve(slowly)
+    context = multiprocessing.get_context("spawn")
+    fingerprints = context.Queue()
+    arguments = (context.Barrier(2), tmp_path, dict(MNIST_FILES), fingerprints)
+    for _ in range(2):
+        context.Process(target=load_at_once, args=arguments).start()
+    assert fingerprints.get(timeout=120) == fingerprints.get(timeout=120)
+    assert len(asked) == 5, "a probe and four files"
+
+
+def test_digits_are_the_embedded_images_enlarged_and_placed_like_mnists():
+    from sklearn.datasets import load_digits
+
+    data = load_dataset("digits")
+    assert len(data.train_labels) == 1437
+    class_sizes = torch.bincount(data.val_labels)
+    assert class_sizes.sum() == 360 and class_sizes.min() >= 34 and class_sizes.max() <= 37
+    middle = data.val_images[:, 4:24, 4:24]
+    assert middle.sum() == data.val_images.sum(), "paper around it"
+    embedded = torch.from_numpy(load_digits().images).float() * 255 / 16
+    shrunk = F.adaptive_avg_pool2d(middle.float(), 8)
+    nearest = torch.cdist(shrunk.flatten(1), embedded.flatten(1)).argmin(1)
+    assert torch.equal(torch.from_numpy(load_digits().target)[nearest], data.val_labels)
+    assert len(nearest.unique()) > 350, "two images that are almost alike may meet, no more"
+    assert load_dataset("digits").fingerprint == data.fingerprint
+    assert "not MNIST" in data.title and "digits" in data.notice
+
+
+def test_a_new_data_set_is_one_entry(tiny_data, monkeypatch):
+    monkeypatch.setitem(DATASETS, "squares", lambda data_dir: tiny_data)
+    assert load_dataset("squares") is tiny_data
+    assert load_dataset("squares", holdout=20).name == "tiny-holdout"
+    with pytest.raises(ParameterError, match=r"^dataset: got 'cifar10' .* 'digits', 'squares'"):
+        load_dataset("cifar10")

@@ -1,0 +1,53 @@
+"""Files are written whole or not at all, and only the project's own are deleted."""
+
+import json
+import os
+import stat
+
+import pytest
+from support import ROOT
+
+from helpers.config import ParameterError
+from helpers.files import FIGURE_MARK, clear_results, writable_folder, write_json
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A power cut between the two would leave an empty file; one after them, no file at all."""
+    done = []
+    fsync = os.fsync
+    replace = os.replace
+
+    def noted_fsync(handle):
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        done.append("fsync of the folder" if is_folder else "fsync of the file")
+        fsync(handle)
+
+    def noted_replace(*paths):
+        done.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_json(tmp_path / "record.json", {"text": "γ"})
+    assert done == ["fsync of the file", "replace", "fsync of the folder"]
+    (path,) = tmp_path.iterdir()
+    assert json.loads(path.read_bytes()) == {"text": "γ"}
+    assert path.stat().st_mode & 0o777 == 0o644, "others may read it"
+
+
+def test_a_folder_is_made_or_refused_in_one_line(tmp_path):
+    assert writable_folder(tmp_path / "a" / "b", "runs_dir").is_dir()
+    for folder in (__file__, "~nobody-of-this-name/runs", ROOT):
+        with pytest.raises(ParameterError, match=r"^output_dir: got .*, takes a folder .*$"):
+            writable_folder(folder, "output_dir")
+
+
+def test_results_of_an_earlier_study_alone_are_cleared(tmp_path):
+    (tmp_path / "figures").mkdir()
+    for name in ("summary.json", "results.csv", "figures/loss.svg", "figures/samples.png"):
+        (tmp_path / name).write_text(FIGURE_MARK)
+    for name in ("notes.csv", "figures/holiday.png", "figures/notes.txt"):
+        (tmp_path / name).write_text("somebody else's")
+    clear_results(tmp_path)
+    left = {path.name for path in tmp_path.rglob("*.*")}
+    assert left == {"notes.csv", "holiday.png", "notes.txt"}
