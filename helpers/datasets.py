@@ -122,7 +122,7 @@ def find_file(name: str, folder: Path) -> bytes | None:
                 with path.open("rb") as file:
                     return _read_verified(name, gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file)
             except DataError as error:
-                faults.append(f"{path} is not {error}")
+                faults.append(f"{path} {error}")
             except (OSError, EOFError, zlib.error) as error:
                 faults.append(f"{path} can't be read ({error})")
     if faults:
@@ -136,7 +136,7 @@ def _read_verified(name: str, file) -> bytes:
     size = header + num_items * (784 if "images" in name else 1)  # bytes
     content = file.read(size + 1)  # no more, whatever it unpacks to
     if hashlib.sha256(content).hexdigest() != digest:
-        raise DataError(f"MNIST's {name} (its SHA-256 differs from the published one)")
+        raise DataError(f"is not MNIST's {name} (its SHA-256 differs from the published one)")
     return content
 
 

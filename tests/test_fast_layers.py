@@ -98,7 +98,8 @@ def test_dropout_is_torchs_with_its_own_mask(memory_format, inplace):
     out = Dropout(0.1, inplace)(x.clone())
     mask = out != 0
     expected = x * mask / 0.9  # what nn.Dropout computes under this mask
-    assert_close(with_gradients(out, [x]), with_gradients(expected, [x]))
+    other = 0 if inplace else x  # in place the gradient must be read by nobody else
+    assert_close(with_gradients(out + other, [x]), with_gradients(expected + other, [x]))
     assert 0.88 < mask.float().mean() < 0.92
     assert torch.equal(Dropout(0.1).eval()(x), x) and torch.equal(Dropout(0.0)(x), x)
 
@@ -124,7 +125,7 @@ def test_dropped_indices_have_the_rate_and_are_independent(p):
         assert (indices.diff() > 0).all(), "ascending"
         mask[indices] = 1
     standard = (masks - p) / (p * (1 - p)) ** 0.5  # mean 0 and variance 1
-    samples = [standard, standard[:, :1000], standard[:, -1000:]]  # the ends like the rest
+    samples = [standard, standard[:, :1], standard[:, -1:]]  # the ends like the rest
     for distance in (1, 2, 3, 7, 64):  # products of independent elements
         samples.append(standard * standard.roll(distance, 1))
     samples.append(standard * standard.roll(1, 0))

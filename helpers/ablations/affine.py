@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from helpers.ablations import common
 from helpers.config import Recipe, RunConfig
@@ -20,31 +20,33 @@ NAMES = {
 
 def runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
     """LayerNorm with and without γ and β, and GroupNorm(1, C): the same means, 2C parameters."""
-    own = recipe.without_l1()
-    return [common.ablation_config(norm, seed, num_epochs, own, num_groups=1) for norm in NAMES for seed in seeds]
+    free = recipe.without_l1()
+    return common.ablation_configs([(norm, free, 1) for norm in NAMES], seeds, num_epochs)
 
 
-def frame(records: Records) -> pd.DataFrame:
+def frame(records: Records) -> DataFrame:
     """norm, seed, val_accuracy, val_loss, parameters (how many)."""
     return common.last_epochs(records, ["norm"], ["parameters"])
 
 
-def finding(frame: pd.DataFrame) -> str:
+def finding(frame: DataFrame) -> str:
     """Whether γ and β for each position buy anything beside those for each channel, and beside none."""
     accuracies = common.by_seed(frame).dropna()
     if set(accuracies) != set(NAMES) or accuracies.empty:
         return common.TOO_FEW
     parameters = frame.groupby("norm").parameters.first()
     more = parameters["layer"] - parameters
-    gain = -accuracies.sub(accuracies["layer"], axis=0)
-    return "LayerNorm " + compare_in_words({
-        f"beside GroupNorm(1, C), with {more['group']:,} parameters more:": gain["group"],
-        f"beside itself without γ and β, with {more['layer_plain']:,} more:": gain["layer_plain"],
-    }) + "."
+    comparison = compare_in_words({
+        f"beside GroupNorm(1, C), with {more['group']:,} parameters more:": accuracies.layer - accuracies.group,
+        f"beside itself without γ and β, with {more['layer_plain']:,} more:":
+            accuracies.layer - accuracies.layer_plain,
+    })
+    return f"LayerNorm {comparison}."
 
 
 @style()
-def plot(frame: pd.DataFrame, dataset_title: str) -> Figure:
+def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """Accuracy of the three, seed by seed."""
     rows = frame.norm.map(NAMES) + frame.parameters.map("{:,} parameters".format)
-    return common.plot_rows(frame.assign(row=rows), "What do LayerNorm's extra parameters buy?", dataset_title)
+    return common.plot_accuracy_rows(
+        frame.assign(row=rows), "What do LayerNorm's extra parameters buy?", dataset_title)

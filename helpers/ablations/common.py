@@ -1,12 +1,12 @@
 """What several questions share: configurations, frames of last epochs, changes in words, parts of figures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 from torch import Tensor
 
 from helpers.config import ALL_NORMS, Recipe, RunConfig
@@ -18,24 +18,27 @@ from helpers.results.words import in_words, p_text
 TOO_FEW = "Too few of these runs are there to answer."
 CROSSES = "×: BatchNorm on the statistics of its own batches"
 
-
-def ablation_config(
-    norm: str, seed: int, num_epochs: int, recipe: Recipe, num_groups: int = 2
-) -> RunConfig:
-    """One run on the CPU. num_groups: of GroupNorm; the others have none."""
-    if norm != "group":
-        num_groups = None
-    return RunConfig(norm, seed, num_epochs, recipe, num_groups)
+# A norm, its recipe, and GroupNorm's number of groups; the others have none.
+Case = tuple[str, Recipe, int]
 
 
-def last_epochs(records: Records, case: list[str], more: Sequence[str] = ()) -> pd.DataFrame:
+def ablation_configs(cases: Iterable[Case], seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
+    """The runs of all cases with all seeds, on the CPU."""
+    configs = []
+    for norm, recipe, num_groups in cases:
+        own_groups = num_groups if norm == "group" else None
+        configs += [RunConfig(norm, seed, num_epochs, recipe, own_groups) for seed in seeds]
+    return configs
+
+
+def last_epochs(records: Records, case: list[str], more: Sequence[str] = ()) -> DataFrame:
     """One row a run: norm, seed, val_accuracy (percent), val_loss (nats), and columns `case` and `more`.
 
     case: the columns that tell the cases apart. The rows are of the seeds that were run for every case,
     so that means are of the same seeds; of all seeds where there is no such seed.
     """
     columns = ["norm", "seed", "val_accuracy", "val_loss", *case, *more]
-    frame = pd.DataFrame(map(_row, records), columns=list(dict.fromkeys(columns)))
+    frame = DataFrame(map(_row, records), columns=list(dict.fromkeys(columns)))
     num_runs = frame.groupby("seed").seed.transform("size")
     complete = frame[num_runs == frame.groupby(case).ngroups]
     return frame if complete.empty else complete.reset_index(drop=True)
@@ -51,75 +54,80 @@ def _row(record: Mapping) -> dict:
     config = record["config"]
     own_batches = record.get("batch_statistics", {"val_correct": math.nan})
     return {
-        **config["recipe"],
-        **config,
-        **record["history"][-1],
-        "groups": str(config["num_groups"] or "C"),
+        **record, **config, **config["recipe"], **record["history"][-1],
         "parameters": record["num_parameters"],
+        "groups": str(config["num_groups"] or "C"),
         "num_images": record["dataset"]["num_train"],
-        "near_zero": record["near_zero"],
         "gamma": min(record["gamma"], default=math.nan),
         "train_mode": 100 * own_batches["val_correct"] / record["dataset"]["num_val"],
     }
 
 
-def by_seed(frame: pd.DataFrame, columns: str = "norm") -> pd.DataFrame:
+def by_seed(frame: DataFrame, columns: str = "norm") -> DataFrame:
     """Accuracies: one row a seed, one column for each value of `columns`."""
     return frame.pivot(index="seed", columns=columns, values="val_accuracy")
 
 
-def means(frame: pd.DataFrame, case: str, column: str = "val_accuracy") -> pd.DataFrame:
+def means(frame: DataFrame, case: str, column: str = "val_accuracy") -> DataFrame:
     """Means of `column` over seeds: one row a case, one column a norm."""
-    table = frame.pivot_table(column, case, "norm")
-    return table[[norm for norm in LOOKS if norm in table]]
+    return frame.pivot_table(column, case, "norm")
 
 
-def is_blind(accuracies: pd.Series, labels: Tensor) -> bool:
+def is_blind(accuracies: Series, labels: Tensor) -> bool:
     """Whether each accuracy (percent) is a digit's share of the labels: all images get one answer."""
     shares = 100 * np.bincount(labels) / len(labels)
     return all(np.abs(shares - accuracy).min() < 0.005 for accuracy in accuracies)
 
 
-def changes_in_words(changes: Mapping[str, pd.Series]) -> dict[str, str]:
+def changes_in_words(changes: Mapping[str, Series]) -> dict[str, str]:
     """Each change over seeds, in points; from three seeds on with p, Holm-corrected for all of them."""
+    known = {name: change.dropna().tolist() for name, change in changes.items()}
+    p_values = holm([paired_p(values) for values in known.values() if len(values) > 2])
     texts = {}
-    p_values = {}
-    for name, change in changes.items():
-        values = change.dropna().tolist()
-        if values:
-            texts[name] = in_words(values, sign="+")
+    for name, values in known.items():
+        texts[name] = in_words(values, sign="+")
         if len(values) > 2:
-            p_values[name] = paired_p(values)
-    for name, p in zip(p_values, holm(list(p_values.values())), strict=True):
-        texts[name] += f" ({p_text(p)})"
+            texts[name] += f" ({p_text(p_values.pop(0))})"
     return texts
 
 
-def subtitle(frame: pd.DataFrame, dataset_title: str) -> str:
+def subtitle(frame: DataFrame, dataset_title: str) -> str:
     num_seeds = frame.seed.nunique()
     basis = f"mean of {num_seeds} seeds, pale dots: each" if num_seeds > 1 else "one seed"
     return f"{dataset_title}, last epoch, {basis}. The accuracy axis is stretched towards 100 %"
 
 
-def plot_accuracies(ax: Axes, frame: pd.DataFrame, case: str, bounds: tuple[float, float]) -> None:
-    """Accuracy by case on a stretched axis with these bounds: means, seeds, BatchNorm on its own batches."""
-    stretch(ax, *bounds)
+def stretch_for(ax: Axes, frame: DataFrame) -> None:
+    """Makes an axis on which all accuracies of `frame` lie."""
+    stretch(ax, *limits(frame[["val_accuracy", "train_mode"]].stack()))
+
+
+def plot_accuracies(ax: Axes, frame: DataFrame, case: str) -> list[str]:
+    """Means by case as lines, seeds as pale dots, BatchNorm on its own batches as crosses; in words."""
     if frame.seed.nunique() > 1:
         for norm, part in frame.groupby("norm"):
             ax.plot(part[case], part.val_accuracy, "o", color=LOOKS[norm].colour, alpha=0.3, markersize=4, gid="seed")
-    crosses = frame.groupby(case).train_mode.mean().dropna()
-    ax.plot(crosses, "x-", color=LOOKS["batch"].colour, linewidth=1, markersize=5, gid="own batches")
-    plot_lines(ax, means(frame, case))
+    facts = plot_lines(ax, means(frame, case), "accuracy (%)")
+    crosses = {"marker": "x", "linestyle": "-", "linewidth": 1, "gid": "own batches"}
+    return facts + plot_lines(ax, means(frame, case, "train_mode"), "on its own batches", **crosses)
 
 
-def plot_lines(ax: Axes, lines: pd.DataFrame) -> None:
-    """A line for each norm; nan interrupts it. lines: as `means`."""
+def plot_lines(ax: Axes, lines: DataFrame, name: str, **look) -> list[str]:
+    """A line for each norm, interrupted at a tick without a value; in words.
+
+    lines: as `means`. look: replaces the norm's.
+    """
+    facts = []
     for norm, line in lines.items():
-        look = LOOKS[norm]
-        ax.plot(line, color=look.colour, linestyle=look.line, marker=look.marker, markeredgecolor="white", gid="mean")
+        colour, marker, style = LOOKS[norm]
+        own = {"color": colour, "marker": marker, "linestyle": style, "gid": "mean"}
+        ax.plot(line.reindex(ax.get_xticks()), **own | look)
+        values = [f"{case:g}: {value:.4g}" for case, value in line.dropna().items()]
+        facts.append(f"{ALL_NORMS[norm].bare}, {name}: {', '.join(values)}")
+    return facts
 
 
-def label_lines(ax: Axes, lines: pd.DataFrame, form: str) -> None:
+def label_lines(ax: Axes, lines: DataFrame, form: str = "{:.2f} %") -> None:
     """Labels the lines' ends. form: format of a number."""
     ends = {}
     for norm, line in lines.items():
@@ -128,33 +136,30 @@ def label_lines(ax: Axes, lines: pd.DataFrame, form: str) -> None:
     label_ends(ax, ends)
 
 
-def describe_lines(name: str, lines: pd.DataFrame, form: str) -> list[str]:
-    """The lines of a figure in words. form: format of a number."""
-    facts = []
-    for norm, line in lines.items():
-        values = [f"{case:g}: {form.format(value)}" for case, value in line.dropna().items()]
-        facts.append(f"{ALL_NORMS[norm].bare}, {name}: {', '.join(values)}")
-    return facts
+def plot_rows(rows: Mapping[str, Sequence[float]], notes: Mapping[str, str]) -> Axes:
+    """Axes with a row for each name: its values as dots, their mean as a bar, its note at the right."""
+    height = 1.3 + 0.75 * len(rows)
+    ax = blank(height).add_axes((0.27, 0.55 / height, 0.46, 1 - 1.4 / height))
+    for name, values in rows.items():
+        ax.plot(values, [name] * len(values), "o", color=LOOKS["layer"].colour, alpha=0.5)
+        ax.plot(np.mean(values), name, "|", color=INK, markersize=20, markeredgewidth=2)
+        ax.text(1.03, name, notes[name], va="center", transform=ax.get_yaxis_transform())
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    return ax
 
 
-def plot_rows(frame: pd.DataFrame, title: str, dataset_title: str) -> Figure:
-    """A row for each value of the column `row`: seeds as dots, the mean as a bar.
-
-    Rows far below the others are told, not drawn.
-    """
-    rows = frame.groupby("row", sort=False).val_accuracy.agg(["mean", "min", "max"])
-    height = 1.4 + 0.8 * len(rows)
-    ax = blank(height).add_axes((0.25, 0.55 / height, 0.56, 1 - 1.35 / height))
-    far = rows["max"] < rows["max"].max() / 2
-    seen = frame[~frame.row.map(far)]
-    stretch(ax, *limits(seen.val_accuracy), axis="x")
-    ax.plot(frame.val_accuracy, frame.row, "o", color=LOOKS["layer"].colour, alpha=0.5)
-    ax.plot(rows["mean"], rows.index, "|", color=INK, markersize=24, markeredgewidth=2)
-    facts = []
-    for name, mean, low, high in rows.itertuples():
-        ax.text(1.03, name, f"{mean:.2f} %", weight="bold", va="center", transform=ax.get_yaxis_transform())
-        facts.append(f"{name}: {mean:.2f} % (from {low:.2f} to {high:.2f})")
-    for name in rows.index[far]:
+def plot_accuracy_rows(frame: DataFrame, title: str, dataset_title: str) -> Figure:
+    """Accuracies by the column `row`. Rows far below the others are told, not drawn."""
+    rows = {}
+    notes = {}
+    for name, part in frame.groupby("row", sort=False):
+        rows[name] = accuracies = part.val_accuracy
+        notes[name] = f"{accuracies.mean():.2f} % ({accuracies.min():.2f} to {accuracies.max():.2f})"
+    ax = plot_rows(rows, notes)
+    far = frame.val_accuracy < frame.val_accuracy.max() / 2
+    for name in set(frame.row[far]):
         ax.text(0.02, name, "← far below this axis", va="center", transform=ax.get_yaxis_transform())
-    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy (%)")
+    stretch(ax, *limits(frame.val_accuracy[~far]), axis="x")
+    ax.set_xlabel("accuracy (%)")
+    facts = [f"{name}: {note}" for name, note in notes.items()]
     return captioned(ax.figure, "svg", title, subtitle(frame, dataset_title), *facts)

@@ -1,7 +1,7 @@
 """Does the historical run replicate, and what did its penalty cost?"""
 
-import pandas as pd
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from helpers.ablations import luck
 from helpers.plots.curves import plot_beside_historical
@@ -13,6 +13,6 @@ frame = history_frame
 finding = historical_reading
 
 
-def plot(frame: pd.DataFrame, dataset_title: str, without_l1: pd.DataFrame) -> Figure:
+def plot(frame: DataFrame, dataset_title: str, without_l1: DataFrame) -> Figure:
     """These runs, BatchNorm without its penalty, and the historical run; for MNIST alone."""
     return plot_beside_historical(frame, historical_frame(), dataset_title, without_l1)

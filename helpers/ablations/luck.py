@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 from scipy import stats
 
-from helpers.ablations.common import TOO_FEW, ablation_config
+from helpers.ablations.common import TOO_FEW, ablation_configs, plot_rows
 from helpers.config import VARIANTS, Recipe, RunConfig
-from helpers.plots.style import INK, LOOKS, blank, captioned, style
+from helpers.plots.style import INK, captioned, style
 from helpers.results.frames import Records, pairs_frame
 from helpers.results.intervals import LEVEL, half_width
 from helpers.results.words import compare_in_words, count_seeds
@@ -23,22 +23,21 @@ NAMES[FREE] = f"{VARIANTS['batch'].bare} without the penalty"
 def runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
     """The variants as the main study trains them, and BatchNorm without its penalty."""
     free = recipe.without_l1()
-    cases = [(norm, recipe if variant.l1 else free) for norm, variant in VARIANTS.items()]
-    cases.append(("batch", free))
-    return [ablation_config(norm, seed, num_epochs, own) for norm, own in cases for seed in seeds]
+    cases = [(norm, recipe if variant.l1 else free, 2) for norm, variant in VARIANTS.items()]
+    return ablation_configs([*cases, ("batch", free, 2)], seeds, num_epochs)
 
 
-def split_by_penalty(records: Records) -> tuple[Records, Records]:
+def split_by_penalty(records: Records) -> tuple[list, list]:
     """The records of the variants as they are, and of those that lack the penalty they should have."""
     parts = ([], [])
     for record in records:
         config = record["config"]
-        lacks_penalty = VARIANTS[config["norm"]].l1 and not config["recipe"]["l1_lambda"]
-        parts[bool(lacks_penalty)].append(record)
+        lacks_penalty = VARIANTS[config["norm"]].l1 and config["recipe"]["l1_lambda"] == 0
+        parts[lacks_penalty].append(record)
     return parts
 
 
-def frame(records: Records, without_l1: Records = ()) -> pd.DataFrame:
+def frame(records: Records, without_l1: Records = ()) -> DataFrame:
     """`pairs_frame`, then each variant beside BatchNorm without its penalty (b is FREE), and three columns more.
 
     std: of a pair's difference over seeds (images). seeds_at_least, seeds_at_most: see `seeds_needed`,
@@ -54,8 +53,8 @@ def frame(records: Records, without_l1: Records = ()) -> pd.DataFrame:
         if differences:
             rows.append({"a": norm, "b": FREE, "n": len(differences), "difference": np.mean(differences),
                          "half_width": half_width(differences), "differences": differences})
-    pairs = pd.DataFrame(rows, columns=pairs.columns)
-    std = pairs.differences.map(lambda differences: pd.Series(differences).std())
+    pairs = DataFrame(rows, columns=pairs.columns)
+    std = pairs.differences.map(lambda differences: Series(differences).std())
     smallest = (pairs.difference.abs() - pairs.half_width).clip(lower=0)
     return pairs.assign(std=std, seeds_at_least=list(map(seeds_needed, pairs.difference, std)),
                         seeds_at_most=list(map(seeds_needed, smallest, std)))
@@ -66,25 +65,25 @@ def _correct(records: Records) -> dict[int, int]:
     return {record["config"]["seed"]: record["history"][-1]["val_correct"] for record in records}
 
 
-def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 10_000) -> float:
-    """The smallest number of seeds at which a paired t-test finds `difference` with that power.
+def seeds_needed(difference: float, std: float) -> float:
+    """The smallest number of seeds at which a paired t-test finds `difference` with a power of 0.8.
 
-    inf above `most`, nan without a spread. From the noncentral t distribution (Cohen 1988, chapter 2).
+    inf above 10,000, nan without a spread. From the noncentral t distribution (Cohen 1988, chapter 2).
     """
     if not std > 0:
         return math.nan
-    for n in range(2, most + 1):
+    for n in range(2, 10_001):
         critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
         shift = abs(difference) / std * n**0.5
-        if stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift) >= power:
+        if stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift) >= 0.8:
             return n
     return math.inf
 
 
-def finding(frame: pd.DataFrame) -> str:
+def finding(frame: DataFrame) -> str:
     """How many seeds it would take to tell the variants apart."""
     parts = []
-    for pair in frame[(frame.b != FREE) & frame.seeds_at_least.notna()].itertuples():
+    for pair in frame[frame.seeds_at_least.notna()].itertuples():
         part = (f"{NAMES[pair.a]} and {NAMES[pair.b]}, {abs(pair.difference):.1f} images apart with a "
                 f"spread over seeds of {pair.std:.1f}: {_count(pair.seeds_at_least)} seeds")
         if pair.seeds_at_least < math.inf:
@@ -100,11 +99,11 @@ def _count(seeds: float) -> str:
     return "more than 10,000" if seeds == math.inf else f"{seeds:,.0f}"
 
 
-def own_penalty_finding(frame: pd.DataFrame, without_l1: Records) -> str:
-    """Whether the third variant's gap in the main study is its penalty's."""
-    beside = {NAMES[pair.a]: pd.Series(pair.differences) for pair in frame[frame.b == FREE].itertuples()}
-    if not beside:
+def own_penalty_finding(frame: DataFrame, without_l1: Records) -> str:
+    """Whether the third variant's gap in the main study is its penalty's. frame: the rows beside FREE."""
+    if frame.empty:
         return TOO_FEW
+    beside = {NAMES[pair.a]: Series(pair.differences) for pair in frame.itertuples()}
     right = list(_correct(without_l1).values())
     num_val = without_l1[0]["dataset"]["num_val"]
     return (f"{NAMES[FREE]} gets {np.mean(right):,.1f} of {num_val:,} images right "
@@ -112,24 +111,24 @@ def own_penalty_finding(frame: pd.DataFrame, without_l1: Records) -> str:
 
 
 @style()
-def plot(frame: pd.DataFrame, dataset_title: str) -> Figure:
+def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """Each pair's difference seed by seed, with its mean and interval."""
-    height = 1.3 + 0.75 * len(frame)
-    ax = blank(height).add_axes((0.27, 0.55 / height, 0.47, 1 - 1.4 / height))
-    ax.axvline(0, color=INK, linewidth=1)
+    rows = {}
+    notes = {}
     facts = []
     for pair in frame.itertuples():
         name = f"{NAMES[pair.a]} against\n{NAMES[pair.b]}".replace(" without", "\nwithout")
-        ax.plot(pair.differences, [name] * pair.n, "o", color=LOOKS["layer"].colour, alpha=0.5)
-        ax.errorbar(pair.difference, name, xerr=np.nan_to_num(pair.half_width), fmt="|", color=INK, capsize=5,
-                    markersize=14)
+        measured = f"{pair.difference:+.1f} ± {pair.half_width:.1f} images"
         needed = _count(pair.seeds_at_least)
         if pair.seeds_at_most > pair.seeds_at_least:
             needed += f" to {_count(pair.seeds_at_most)}"
-        measured = f"{pair.difference:+.1f} ± {pair.half_width:.1f} images"
-        ax.text(1.03, name, f"{measured}\nseeds: {needed}", size=9.5, va="center", transform=ax.get_yaxis_transform())
+        rows[name] = pair.differences
+        notes[name] = f"{measured}\nseeds: {needed}".replace("more than", ">")
         facts.append(f"{name}: {measured}, single seeds from {min(pair.differences):+d} to {max(pair.differences):+d}")
-    ax.set(ylim=(len(frame) - 0.5, -0.5), xlabel="difference (images)")
-    subtitle = (f"{dataset_title}: how many images more the first of two gets right. Dots: seeds; bar: mean and "
-                "95 % interval. Right: seeds to tell it from 0")
+    ax = plot_rows(rows, notes)
+    ax.axvline(0, color=INK)
+    ax.errorbar(frame.difference, list(rows), xerr=frame.half_width.fillna(0), fmt="none", color=INK, capsize=5)
+    ax.set_xlabel("difference (images)")
+    subtitle = (f"{dataset_title}: how many images more the first of two gets right. Dots: seeds; bar: mean "
+                "and 95 % interval.\nRight: how many seeds it takes to show the difference")
     return captioned(ax.figure, "svg", "How much does luck weigh?", subtitle, *facts)

@@ -1,6 +1,8 @@
 """How the recipe was chosen: the hyperparameter search on the hold-out."""
 
-import pandas as pd
+from collections.abc import Mapping
+
+from pandas import DataFrame, read_csv
 
 from helpers.ablations.common import TOO_FEW
 from helpers.config import RECIPES, VARIANTS
@@ -8,6 +10,12 @@ from helpers.files import RECORDS
 from helpers.results.words import count_seeds
 
 CHOSEN = RECIPES["tuned"]
+CASE = "{num_epochs} epochs, lr {lr:g}, rotation {rotation:g}°, shift {shift:g}, scale and shear {scale:g}"
+MORE = {
+    "batch_size": ", batch {:g}",
+    "label_smoothing": ", label smoothing {:g}",
+    "weight_decay": ", weight decay {:g}",
+}
 
 # A column of the search -> what a reader calls it.
 KNOBS = {
@@ -17,91 +25,81 @@ KNOBS = {
 }
 
 
-def frame() -> pd.DataFrame:
-    """The search's runs: the columns of search.csv, and "case": what was tried, but for the penalty."""
-    runs = pd.read_csv(RECORDS / "search.csv")
-    return runs.assign(case=[_case(run) for run in runs.itertuples()])
+def frame() -> DataFrame:
+    """The search's runs as in search.csv, and three columns more.
+
+    case: what was tried, but for the penalty. penalty: "" where the variant has none. changes: what
+    differs from the chosen recipe, as a reader calls it.
+    """
+    rows = []
+    for run in read_csv(RECORDS / "search.csv").to_dict("records"):
+        variant = VARIANTS[run["norm"]]
+        recipe = CHOSEN if variant.l1 else CHOSEN.without_l1()
+        changed = {name for column, name in KNOBS.items() if run[column] != getattr(recipe, column)}
+        penalty = f"{run['l1_lambda']:g}"
+        if run["l1_lambda"]:
+            penalty += f" on {run['l1_target']}"
+        rows.append({**run, "case": _case(run), "penalty": penalty if variant.l1 else "", "changed": changed})
+    return DataFrame(rows)
 
 
-def _case(run) -> str:
-    words = [
-        f"{run.num_epochs} epochs", f"lr {run.lr:g}", f"rotation {run.rotation:g}°",
-        f"shift {run.shift:g}", f"scale and shear {run.scale:g}",
-    ]
-    if run.batch_size != CHOSEN.batch_size:
-        words.append(f"batch {run.batch_size}")
-    if run.label_smoothing:
-        words.append(f"label smoothing {run.label_smoothing:g}")
-    if run.weight_decay:
-        words.append(f"weight decay {run.weight_decay:g}")
-    return ", ".join(words)
+def _case(run: Mapping) -> str:
+    case = CASE.format(**run)
+    for column, text in MORE.items():
+        if run[column] != getattr(CHOSEN, column):
+            case += text.format(run[column])
+    return case
 
 
-def table(frame: pd.DataFrame) -> pd.DataFrame:
+def table(frame: DataFrame) -> DataFrame:
     """A row for each case and penalty, for readers, the lowest mean loss first.
 
     A cell: loss in nats, and images right of those held out, means over its seeds. The penalty is the
     third variant's alone, so the other two stand in every row of their case. The mean loss is over the
     seeds that all variants were tried with.
     """
-    is_l1 = frame.norm.map(lambda norm: VARIANTS[norm].l1)
-    penalty = frame.l1_lambda.map("{:g}".format) + (" on " + frame.l1_target).where(frame.l1_lambda > 0, "")
-    frame = frame.assign(penalty=penalty.where(is_l1, ""))
     rows = []
     for case, part in frame.groupby("case", sort=False):
         for penalty in sorted(set(part.penalty) - {""}) or [""]:
             mine = part[part.penalty.isin(["", penalty])]
-            rows.append({"case": case, "λ": penalty, **_cells(mine)})
-    table = pd.DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
-    losses = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
-    return table.assign(**{"mean loss (nats)": losses})
+            losses = mine.pivot(index="seed", columns="norm", values="val_loss").reindex(columns=list(VARIANTS))
+            row = {"case": case, "λ": penalty}
+            row |= {variant.short: _cell(mine[mine.norm == norm]) for norm, variant in VARIANTS.items()}
+            rows.append({**row, "mean loss (nats)": losses.dropna().stack().mean()})
+    table = DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
+    return table.assign(**{"mean loss (nats)": table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")})
 
 
-def _cells(runs: pd.DataFrame) -> dict:
-    """One row's results: each variant's in words, and the mean loss."""
-    cells = {}
-    for norm, variant in VARIANTS.items():
-        mine = runs[runs.norm == norm]
-        cells[variant.short] = "not tried"
-        if len(mine):
-            cells[variant.short] = f"{mine.val_loss.mean():.4f} ({mine.val_correct.mean():,.0f})"
-        if len(mine) > 1:
-            cells[variant.short] += f", {len(mine)} seeds"
-    losses = runs.pivot(index="seed", columns="norm", values="val_loss").reindex(columns=list(VARIANTS))
-    cells["mean loss (nats)"] = losses.dropna().stack().mean()
-    return cells
+def _cell(runs: DataFrame) -> str:
+    if runs.empty:
+        return "not tried"
+    text = f"{runs.val_loss.mean():.4f} ({runs.val_correct.mean():,.0f})"
+    return f"{text}, {len(runs)} seeds" if len(runs) > 1 else text
 
 
-def finding(frame: pd.DataFrame) -> str:
+def finding(frame: DataFrame) -> str:
     """The chosen recipe on the hold-out, and cases as long that differ in one thing, with the same seeds."""
     runs = frame[frame.num_epochs == frame.num_epochs.max()]
-    changes = pd.Series([_changes(run) for run in runs.itertuples()], runs.index)
-    chosen = runs[changes.map(len) == 0]
+    chosen = runs[runs.changed.map(len) == 0]
     results = []
-    for norm, mine in chosen.groupby("norm", sort=False):
-        results.append(f"{VARIANTS[norm].bare} {mine.val_loss.mean():.4f} nats, {mine.val_correct.mean():,.0f} of "
-                       f"{mine.num_val.iloc[0]:,} right ({count_seeds(len(mine))})")
-    others = runs[(runs.norm == "batch") & (changes.map(len) == 1)]
+    for norm, variant in VARIANTS.items():
+        mine = chosen[chosen.norm == norm]
+        results.append(f"{variant.bare} {mine.val_loss.mean():.4f} nats, {mine.val_correct.mean():,.0f} of "
+                       f"{frame.num_val[0]:,} right ({count_seeds(len(mine))})")
+    others = runs[(runs.changed.map(len) == 1) & (runs.norm == "batch")]
     both = others.merge(chosen[chosen.norm == "batch"], on="seed", suffixes=("", "_chosen"))
     if both.empty:
         return TOO_FEW
     both["loss"] = both.val_loss - both.val_loss_chosen
     both["right"] = both.val_correct - both.val_correct_chosen
-    cases = both.groupby(list(KNOBS))
-    loss = cases.loss.mean()
-    right = cases.right.mean()
-    num_seeds = cases.size()
-    changed = set().union(*changes[others.index])
+    cases = both.groupby(["case", "penalty"])
+    differences = cases[["loss", "right"]].mean()
+    loss, right = differences.loss, differences.right
+    changed = set().union(*others.changed)
     things = [name for name in dict.fromkeys(KNOBS.values()) if name in changed]
     return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: {'; '.join(results)}. "
-            f"{len(cases)} cases of {VARIANTS['batch'].bare} that differ in one thing ({', '.join(things)}) are, with "
+            f"{len(cases)} cases of BatchNorm that differ in one thing ({', '.join(things)}) are, with "
             f"the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats and {right.min():+.0f} to "
             f"{right.max():+.0f} images away: {sum(loss < 0) or 'none'} with a lower loss, "
-            f"{sum(right > 0) or 'none'} with more right. With {num_seeds.min()} to {num_seeds.max()} seeds a case, "
-            "differences as small as these say little.")
-
-
-def _changes(run) -> set[str]:
-    """What a run does otherwise than the chosen recipe, as a reader calls it."""
-    recipe = CHOSEN if VARIANTS[run.norm].l1 else CHOSEN.without_l1()
-    return {name for column, name in KNOBS.items() if getattr(run, column) != getattr(recipe, column)}
+            f"{sum(right > 0) or 'none'} with more right. With {cases.size().min()} to {cases.size().max()} seeds a "
+            "case, differences as small as these say little.")

@@ -11,35 +11,28 @@ from helpers.plots.style import LOOKS, blank, captioned, label_ends, limits, pan
 
 
 @style()
-def plot_validation_loss(
-    history: DataFrame, dataset_title: str, historical: DataFrame | None = None
-) -> Figure:
+def plot_validation_loss(history: DataFrame, dataset_title: str, historical: DataFrame | None = None) -> Figure:
     """Validation loss by epoch, all variants on one logarithmic axis.
 
     history: columns norm, seed, epoch, val_loss. historical: norm, epoch, val_loss of another seed.
     """
-    ax, ends = _plot_runs(history, historical, "val_loss", "{:.4f} nats", "log")
+    ax, *labels = _plot_runs(history, historical, "val_loss", "{:.4f} nats", "log")
     ax.set_ylabel("validation loss (nats)")
     low, high = ax.get_ylim()
-    locator = MaxNLocator(6)
-    if high > 10 * low:
-        locator = LogLocator(subs=(1, 2, 5))
-    ax.yaxis.set_major_locator(locator)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(6))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     subtitle = f"Logarithmic axis. {_seeds_text(history)}"
-    return _labelled(ax, ends, f"Validation loss on {dataset_title}", subtitle)
+    return _labelled(ax, *labels, f"Validation loss on {dataset_title}", subtitle)
 
 
 @style()
-def plot_validation_accuracy(
-    history: DataFrame, dataset_title: str, historical: DataFrame | None = None
-) -> Figure:
+def plot_validation_accuracy(history: DataFrame, dataset_title: str, historical: DataFrame | None = None) -> Figure:
     """Validation accuracy by epoch on one axis; the first fifth of the epochs may lie below it.
 
     history, historical: as for the loss, with the column val_accuracy.
     """
-    ax, ends = _plot_runs(history, historical, "val_accuracy", "{:.2f} %", "linear")
+    ax, *labels = _plot_runs(history, historical, "val_accuracy", "{:.2f} %", "linear")
     accuracy = history["val_accuracy"]
     late = history["epoch"] > history["epoch"].max() / 5
     low = np.floor(10 * accuracy[late].min() - 0.5) / 10
@@ -47,18 +40,18 @@ def plot_validation_accuracy(
     ax.text(0, 0.01, "//", ha="center", va="center", transform=ax.transAxes, gid="cut")
     subtitle = (f"Axis starts at {low:g} %; cut off below: {sum(accuracy < low)} of {len(history)} "
                 f"points. {_seeds_text(history)}")
-    return _labelled(ax, ends, f"Validation accuracy on {dataset_title}", subtitle)
+    return _labelled(ax, *labels, f"Validation accuracy on {dataset_title}", subtitle)
 
 
-def _plot_runs(
-    history: DataFrame, historical: DataFrame | None, column: str, value: str, scale: str
-) -> tuple[Axes, dict]:
-    """Axes with the variants' lines, and (x, y, label) of each end. value: format of a number."""
+def _plot_runs(history: DataFrame, historical: DataFrame | None, column: str, value: str,
+               scale: str) -> tuple[Axes, dict, list[str]]:
+    """Axes with the variants' lines, (x, y, label) of each end, and facts. value: format of a number."""
     ax = blank(4.7).add_axes((0.095, 0.115, 0.52, 0.69), yscale=scale)
     if historical is None:
         historical = history.head(0)
     old = historical.set_index("norm")
     ends = {}
+    facts = []
     for norm in _norms(history):
         look = LOOKS[norm]
         mean = _plot_seeds(ax, history, norm, column)
@@ -70,12 +63,12 @@ def _plot_runs(
                     markerfacecolor="white", gid="historical")
             text += f",\n1 historical seed (open) {value.format(old[column][norm])}"
         ends[norm] = (epoch, mean[epoch], text)
-    return ax, ends
+        facts.append(f"{text} (after epoch {mean.index[0]}: {value.format(mean.iloc[0])})")
+    return ax, ends, facts
 
 
-def _labelled(ax: Axes, ends: dict, title: str, subtitle: str) -> Figure:
-    label_ends(ax, ends)
-    facts = [text for _, _, text in ends.values()]
+def _labelled(ax: Axes, ends: dict, facts: list[str], title: str, subtitle: str) -> Figure:
+    label_ends(ax, ends)  # the limits of the axis are final now
     return captioned(ax.figure, "svg", title, subtitle, "Line graph; ends of the lines", *facts)
 
 
@@ -105,10 +98,8 @@ def _plot_seeds(ax: Axes, history: DataFrame, norm: str, column: str) -> Series:
 
 
 @style()
-def plot_beside_historical(
-    history: DataFrame, historical: DataFrame, dataset_title: str,
-    without_l1: DataFrame | None = None
-) -> Figure:
+def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_title: str,
+                           without_l1: DataFrame | None = None) -> Figure:
     """Validation accuracy by epoch, a panel a variant: these runs and the historical one.
 
     history: columns norm, seed, epoch, val_accuracy. historical: columns variant, epoch,

@@ -3,10 +3,15 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.plots.style import LOOKS, blank, described, headline, style
+from helpers.plots.style import LOOKS, blank, captioned, style
 from helpers.speed.findings import SHORT
 
-COLOURS = {"ordinary": "#8a8a8a", "ours": "#0072b2", "ours, bfloat16": "#56a6d8", "limit": "#d9d9d9"}
+COLOURS = {
+    "ordinary": "#8a8a8a",
+    "ours": "#0072b2",
+    "ours, bfloat16": "#56a6d8",
+    "limit": "#d9d9d9",
+}
 GROWTH = {
     "images": "Seconds,\nby images trained on",
     "batch size": "Seconds an epoch,\nby batch size (images)",
@@ -24,9 +29,9 @@ def plot_speed(medians: pd.DataFrame) -> Figure:
         labels[gain.index] += gain.map(" ({:.1f} times as fast)".format)
         panels.append((SHORT[norm], seconds, labels, [COLOURS[name] for name in shown]))
     return _plot_bars(
-        "Seconds an epoch: the ordinary pipeline, this project, and the limit of the machine",
-        "60,000 images, batch 64. Limit: the convolutions' arithmetic at the rate of a large matrix "
-        "product.",
+        "Seconds an epoch: the ordinary pipeline, ours, and the machine's limit",
+        "60,000 images, batch 64. Limit: the convolutions' arithmetic at the rate of a large "
+        "matrix product",
         panels)
 
 
@@ -39,7 +44,7 @@ def plot_profile(profile: pd.DataFrame) -> Figure:
         panels.append((title, milliseconds, labels, LOOKS[norm].colour))
     return _plot_bars(
         "Where each millisecond goes",
-        "Milliseconds a batch of 64 images on one thread, by kind of operation.",
+        "Milliseconds a batch of 64 images on one thread, by kind of operation",
         panels, num_columns=3)
 
 
@@ -51,30 +56,29 @@ def plot_growth(growth: pd.DataFrame) -> Figure:
         seconds = part.set_index(part.value.map("{:,}".format)).seconds
         panels.append((title, seconds, seconds.map("{:.1f}".format), COLOURS["ours"]))
     return _plot_bars(
-        "How the training time grows", "BatchNorm's network, one thread a run.",
+        "How the training time grows", "BatchNorm's network, one thread a run",
         panels, num_columns=3, shared=False)
 
 
 @style()
-def _plot_bars(title, subtitle, panels, num_columns=1, shared=True) -> Figure:
-    """panels: name, values with their names, labels, colours. shared: all panels have one scale."""
+def _plot_bars(
+    title: str, subtitle: str, panels: list[tuple], num_columns: int = 1, shared: bool = True
+) -> Figure:
+    """panels: name, values, labels, colours. shared: all panels have one scale."""
     num_rows = len(panels) // num_columns
     num_bars = max(len(values) for _, values, *_ in panels)
     height = 0.8 + num_rows * (0.4 + 0.25 * num_bars)  # inches
     figure = blank(height)
-    headline(figure, title, subtitle)
     axes = figure.subplots(num_rows, num_columns, sharex=shared, sharey=shared).flat
-    sentences = []
+    facts = []
     for ax, (name, values, labels, colours) in zip(axes, panels, strict=True):
         bars = ax.barh(values.index, values, 0.75, color=colours)
         ax.bar_label(bars, labels, padding=4, size=9)
         ax.set_title(name, size=10, weight="bold", loc="left")
-        ax.set_ylim(num_bars - 0.5, -0.5)
-        ax.xaxis.set_visible(False)
+        ax.set(ylim=(num_bars - 0.5, -0.5), xticks=[])
         ax.spines[:].set_visible(False)
         ax.tick_params(left=False)
         ax.grid(False)
-        title = name.replace("\n", " ")
-        sentences.append(f"{name}: {', '.join(values.index + ' ' + labels)}")
+        facts.append(f"{name} ({'; '.join(values.index + ': ' + labels)})")
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.7 / height))
-    return described(figure, "svg", f"{title}. {'; '.join(sentences)}.")
+    return captioned(figure, "svg", title, subtitle, *facts)

@@ -1,4 +1,4 @@
-"""What the measurements say: medians, ratios, tables, sentences, and the files of the output folder."""
+"""What the measurements say: medians, ratios, tables, sentences, files."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from helpers.results.intervals import half_width
 
 SHORT = {norm: variant.short for norm, variant in VARIANTS.items()} | {"all": "all three"}
 TITLES = {norm: variant.title for norm, variant in VARIANTS.items()} | {"all": "all"}
+SAME = RECORDS / "same_results.csv"
 # What ours in float32 is compared with.
 PATHS = {"plain": "the plain path of `torch.nn` layers", "bfloat16": "training in bfloat16"}
 
@@ -30,9 +31,10 @@ def median_frame(epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def ratio_frame(epochs: pd.DataFrame, ours: str = "ours") -> pd.DataFrame:
-    """For each norm the median ratio of seconds, ordinary to ours (`gain`) and ours to the limit (`distance`).
+    """For each norm the median `gain`, ordinary to ours, and `distance`, ours to the limit.
 
-    `least` and `most` are the gain's extremes. A slow minute cancels within a repetition.
+    They are ratios of seconds within a repetition, so that a slow minute cancels. `least` and
+    `most` are the gain's extremes.
     """
     epochs = with_ordinary(epochs)
     gain = (epochs.ordinary / epochs[ours]).groupby("norm", sort=False)
@@ -58,9 +60,9 @@ def memory_table(memory: pd.DataFrame) -> pd.DataFrame:
 def target_table(target: pd.DataFrame) -> pd.DataFrame:
     """The time to 99 % validation accuracy; no rows without MNIST."""
     columns = {
+        "variant": target.norm.map(TITLES),
         "seconds to 99 %": target.seconds.map("{:.1f}".format),
         "updates": target.updates.map("{:,}".format),
-        "variant": target.norm.map(TITLES),
     }
     return pd.DataFrame(columns).set_index("variant")
 
@@ -68,40 +70,35 @@ def target_table(target: pd.DataFrame) -> pd.DataFrame:
 # --- the same results? -------------------------------------------------------------------------
 
 
-def same_frame(runs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Each path beside ours in float32, by norm ("all": together): means over pairs of runs.
+def same_frame(runs: pd.DataFrame) -> pd.DataFrame:
+    """Each path beside ours in float32, by norm ("all": together): means over `n` pairs of runs.
 
-    A pair has the same norm, seed and epochs. Accuracies `ours` and `theirs` are in percent, their
-    `difference` in images, with the half width of its 95 % interval; `n` counts the pairs.
-    runs: path, norm, seed, num_epochs, val_correct, num_val; None takes the recorded ones.
+    A pair has the same norm, seed and epochs. `difference` is in images, path minus ours, with the
+    half width of its 95 % interval. runs: path, norm, seed, num_epochs, val_correct, num_val.
     """
-    if runs is None:
-        runs = pd.read_csv(RECORDS / "same_results.csv")
     ours = runs[runs.path == "ours"]
-    pairs = runs.merge(ours, on=["norm", "seed", "num_epochs"], suffixes=("", "_ours"))
+    pairs = runs.merge(ours, on=["norm", "seed", "num_epochs", "num_val"], suffixes=("", "_ours"))
+    pairs = pairs[pairs.path != "ours"]
     pairs = pd.concat([pairs, pairs.assign(norm="all")])
-    pairs["path"] = pd.Categorical(pairs.path, list(PATHS))  # without "ours" itself
+    pairs["path"] = pd.Categorical(pairs.path, list(PATHS))  # in this order
     pairs["norm"] = pd.Categorical(pairs.norm, list(TITLES))
-    pairs["ours"] = 100 * pairs.val_correct_ours / pairs.num_val
-    pairs["theirs"] = 100 * pairs.val_correct / pairs.num_val
     pairs["difference"] = pairs.val_correct - pairs.val_correct_ours
-    return pairs.groupby(["path", "num_epochs", "norm"], observed=True).agg(
-        ours=("ours", "mean"),
-        theirs=("theirs", "mean"),
-        difference=("difference", "mean"),
-        half_width=("difference", half_width),
-        n=("seed", "size"),
-    ).reset_index()
+    groups = pairs.groupby(["path", "num_epochs", "norm"], observed=True)
+    means = groups.mean(numeric_only=True)
+    means["half_width"] = groups.difference.agg(half_width)
+    means["n"] = groups.size()
+    return means.reset_index()
 
 
 def same_table(same: pd.DataFrame) -> pd.DataFrame:
     """`same_frame` for readers."""
+    percent = 100 / same.num_val
     columns = {
         "beside": same.path.map(PATHS).str.replace("`", ""),
         "variant": same.norm.map(TITLES),
         "epochs": same.num_epochs,
-        "ours (%)": same.ours.map("{:.3f}".format),
-        "the other (%)": same.theirs.map("{:.3f}".format),
+        "ours (%)": (percent * same.val_correct_ours).map("{:.3f}".format),
+        "the other (%)": (percent * same.val_correct).map("{:.3f}".format),
         "the other − ours (images)": [_images(row) for row in same.itertuples()],
         "pairs of runs": same.n,
     }
@@ -113,13 +110,14 @@ def _images(row) -> str:
 
 
 def same_findings(same: pd.DataFrame) -> list[str]:
-    """A sentence for each path."""
+    """A sentence for each path, from `same_frame`."""
     sentences = []
     for row in same[same.norm == "all"].itertuples():
         verdict = "within" if abs(row.difference) <= row.half_width else "more than"
         sentences.append(
             f"In {row.n} pairs of runs of {row.num_epochs} epochs, {PATHS[row.path]} gets "
-            f"{_images(row)} images right beside ours in float32: {verdict} the noise of the seeds.")
+            f"{_images(row)} images right beside ours in float32: {verdict} the noise of the "
+            "seeds.")
     return sentences
 
 
@@ -132,8 +130,8 @@ def speed_findings(results: dict[str, pd.DataFrame], data: Dataset) -> list[str]
     ratios = ratio_frame(results["epochs"]).loc["all"]
     ordinary, ours = results["memory"].megabytes
     sentences = [
-        f"Three variants, one epoch each: {seconds.ours:.0f} s instead of {seconds.ordinary:.0f} s, "
-        f"{ratios.gain:.1f} times as fast as the ordinary pipeline, on {num_cores()} cores "
+        f"Three variants, one epoch each: {seconds.ours:.0f} s instead of "
+        f"{seconds.ordinary:.0f} s, {ratios.gain:.1f} times as fast as the ordinary pipeline, on {num_cores()} cores "
         f"(medians; {ratios.least:.1f} to {ratios.most:.1f} times in single repetitions).",
         f"That is {ratios.distance:.1f} times the limit of {seconds.limit:.0f} s.",
         f"One training process needs {ours:.0f} MB at most beside its imports and data; the "
@@ -151,7 +149,7 @@ def speed_findings(results: dict[str, pd.DataFrame], data: Dataset) -> list[str]
         sentences.append(
             f"99 % validation accuracy is reached after {', '.join(times)} of training on one "
             "thread.")
-    sentences += same_findings(same_frame())
+    sentences += same_findings(same_frame(pd.read_csv(SAME)))
     if data.name != "mnist":
         sentences.append(
             f"Measured on {data.title}, repeated to MNIST's size: the time of a batch does not "
@@ -161,12 +159,19 @@ def speed_findings(results: dict[str, pd.DataFrame], data: Dataset) -> list[str]
 
 def save_measurements(folder: Path, results: dict[str, pd.DataFrame], data: Dataset) -> None:
     """Writes `results.csv`, the seconds an epoch, then `summary.json`, everything."""
-    epochs = results["epochs"].stack().rename("seconds").reset_index()
-    write_atomically(folder / "results.csv", epochs.to_csv(index=False).encode())
-    more = {}
-    for (ratio, norm), value in ratio_frame(results["epochs"]).unstack().items():
-        more[f"{norm}_{ratio}"] = value
-    for name, frame in {**results, "epochs": epochs}.items():
-        more[name] = json.loads(frame.to_json(orient="records"))
+    tables = {
+        **results,
+        "epochs": _long(results["epochs"], "pipeline", "seconds"),
+        "profile": _long(results["profile"], "kind", "milliseconds"),
+    }
+    write_atomically(folder / "results.csv", tables["epochs"].to_csv(index=False).encode())
+    ratios = ratio_frame(results["epochs"]).unstack()
+    more = {f"{norm}_{ratio}": value for (ratio, norm), value in ratios.items()}
+    for name, table in tables.items():
+        more[name] = json.loads(table.to_json(orient="records"))
     findings = speed_findings(results, data)
     write_summary(folder, "How fast is the training?", data, findings, **more)
+
+
+def _long(frame: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
+    return frame.melt(var_name=column, value_name=value, ignore_index=False).reset_index()

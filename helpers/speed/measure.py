@@ -1,14 +1,13 @@
 """How fast the training is, beside the ordinary pipeline and beside the machine's limit.
 
 The limit is the arithmetic of the convolutions at the rate of a large float32 matrix product on all
-cores. Each pipeline has a process of its own, so that memory and threads of one can't reach another.
+cores. Each pipeline has a process of its own, so that neither memory nor threads are shared.
 """
 
 import math
 import os
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -57,8 +57,8 @@ def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, pd.D
     cores = num_cores()
     with ExitStack() as stack:
         processes = []
-        for threads in [cores, cores] + [1] * max(len(VARIANTS), 2 * cores):
-            process = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (threads,))
+        for number in [cores, cores] + [1] * max(len(VARIANTS), 2 * cores):
+            process = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (number,))
             processes.append(stack.enter_context(process))
         ours = processes[2:]
         before = _peaks(processes)
@@ -66,17 +66,20 @@ def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, pd.D
         for repetition in range(repetitions):  # interleaved: a slow minute falls on all alike
             epochs[repetition] = _repetition(processes, data, num_batches)
         extra = _peaks(processes) - before
-        profile = ours[0].map(partial(profile_ours, data, num_batches=num_batches), VARIANTS)
+        profile = {}
         target = []
-        if data.name == "mnist":
-            target = ours[0].map(partial(time_to_accuracy, data, target=99.0), VARIANTS)
-        return {
-            "epochs": pd.concat(epochs, names=["repetition", "norm"]),
-            "memory": pd.DataFrame({"pipeline": ["ordinary", "ours"], "megabytes": extra[[0, 2]]}),
-            "profile": pd.DataFrame(profile, index=VARIANTS),
-            "growth": _growth(ours, data, num_batches),
-            "target": pd.DataFrame(target, columns=["seconds", "updates"]),
-        }
+        for norm in VARIANTS:
+            profile[norm] = ours[0].submit(profile_ours, data, norm, num_batches).result()
+            if data.name == "mnist":
+                target.append((norm, *ours[0].submit(time_to_accuracy, data, norm, 99.0).result()))
+        growth = _growth(ours, data, num_batches)
+    return {
+        "epochs": pd.concat(epochs, names=["repetition", "norm"]),
+        "memory": pd.DataFrame({"pipeline": ["ordinary", "ours"], "megabytes": extra[[0, 2]]}),
+        "profile": pd.DataFrame.from_dict(profile, "index").rename_axis("norm"),
+        "growth": growth,
+        "target": pd.DataFrame(target, columns=["norm", "seconds", "updates"]),
+    }
 
 
 def _peaks(processes: Processes) -> np.ndarray:
@@ -85,8 +88,10 @@ def _peaks(processes: Processes) -> np.ndarray:
 
 def peak_memory() -> float:
     """The most memory that this process has held so far, MB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    status = Path("/proc/self/status")  # Linux hands its parent's ru_maxrss on to a process
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 def _repetition(processes: Processes, data: Dataset, num_batches: int) -> pd.DataFrame:

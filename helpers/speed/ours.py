@@ -13,8 +13,14 @@ from helpers.data import Dataset, batches
 from helpers.machine import reproducible
 from helpers.runs.checkpoint import fresh_state
 from helpers.speed.ordinary import WARM_UP, first_images
-from helpers.training import epoch_seed, evaluate, learning_rate, train_step, update_average
-from helpers.training import train_one_epoch
+from helpers.training import (
+    epoch_seed,
+    evaluate,
+    learning_rate,
+    train_one_epoch,
+    train_step,
+    update_average,
+)
 
 # Kinds of operation, and what their events are called in the profile; the first that fits counts.
 KINDS = {

@@ -1,54 +1,89 @@
-"""Image grids show the images they were given, in order, with their numbers."""
+"""Images, errors and the diagram show what they were given, in order, with their numbers."""
 
 import numpy as np
 import pytest
-from plot_examples import dataset, texts, wrong
+from plot_examples import dataset, overlap, texts, wrong
 
-from helpers.config import RECIPES, Recipe
+from helpers.config import RECIPES, ParameterError, Recipe
+from helpers.plots.axes import plot_normalization_axes
+from helpers.plots.errors import plot_confusion, plot_overlap
 from helpers.plots.images import percent, plot_augmentation, plot_misclassified, plot_samples
 from helpers.plots.style import render
 
 
 def test_samples_are_the_first_of_each_digit_in_file_order():
-    data = dataset(num_images=25)
-    images = plot_samples(data).axes[0].images
-    assert len(images) == 25  # two or three of each, blank where there are fewer
-    shown = [image.get_array() for image in images[:3]]
-    for got, index in zip(shown, (0, 10, 20), strict=True):
-        np.testing.assert_array_equal(got, data.train_images[index])
-    assert not np.array_equal(shown[0], shown[1])
-    assert len(plot_samples(dataset(num_images=90)).axes[0].images) == 60  # the first six of each
+    data = dataset(num_images=65)
+    shown = [image.get_array() for image in plot_samples(data).axes[0].images]
+    order = sorted(range(60), key=lambda index: index % 10)
+    np.testing.assert_array_equal(shown, data.train_images[order])
+    assert len(plot_samples(dataset(num_images=25)).axes[0].images) == 25  # blank where there are fewer
 
 
 def test_augmentation_shows_the_original_then_the_recipes_versions():
-    data = dataset()
+    data, recipe = dataset(), RECIPES["original"]
     figure = plot_augmentation(data, Recipe(rotation=0, shift=0, scale=0, shear=0))
     assert "Augmentation: none." in texts(figure)
     for image in figure.axes[0].images[:9]:  # nothing to do: nine times the same image
         np.testing.assert_allclose(image.get_array(), data.train_images[0], atol=0.05)
-    turned = plot_augmentation(data, RECIPES["original"])
-    assert "rotation ±7°, uncovered corners filled with 100 % ink" in texts(turned)
-    assert render(turned, "png", 50) != render(plot_augmentation(data, RECIPES["original"], seed=1), "png", 50)
+    turned = plot_augmentation(data, recipe)
+    assert "Augmentation: rotation ±7°, uncovered corners filled with 100 % ink." in texts(turned)
+    assert render(turned, "png", 50) != render(plot_augmentation(data, recipe, seed=1), "png", 50)
 
 
 @pytest.mark.parametrize(("count", "shown"), [(12, 10), (3, 3), (1, 1), (0, 0)])
 def test_misclassified(count, shown):
-    data = dataset()
-    figure = plot_misclassified(wrong(count), data.val_images, "layer", "MNIST")
+    data, rows = dataset(), wrong(count)
+    figure = plot_misclassified(rows, data.val_images, "layer", "MNIST")
     sheet, *bars = figure.axes
     assert f"Layer Normalization on MNIST: {shown} of {count} errors" in texts(figure)
-    assert len(sheet.images) == len(bars) == texts(figure).count("4 → 9") == shown
-    assert ("seed 7" in figure.alt) == (count > 0)
+    assert len(sheet.images) == len(bars) == shown and ("seed 7" in figure.alt) == (count > 0)
     assert ("Every one of the 40 images is classified correctly." in texts(figure)) == (count == 0)
-    for number, (image, ax, row) in enumerate(zip(sheet.images, bars, wrong(count).itertuples(), strict=False)):
-        np.testing.assert_array_equal(image.get_array(), data.val_images[3 + number])
-        assert f"index {3 + number}: 4 → 9 ({100 * row.confidence:.0f} %, true 20 %)" in figure.alt
-        true, predicted = ax.patches
-        assert (true.get_width(), predicted.get_width()) == (0.2, row.confidence)
-        assert true.get_facecolor() != predicted.get_facecolor()
+    for image, ax, row in zip(sheet.images, bars, rows.head(10).itertuples(), strict=True):
+        np.testing.assert_array_equal(image.get_array(), data.val_images[row.index])
+        assert f"index {row.index}: 4 → 9" in texts(figure)
+        assert f"index {row.index}: 4 → 9 ({percent(row.confidence)}, true 20 %)" in figure.alt
+        assert [bar.get_width() for bar in ax.patches] == [0.2, row.confidence]
+        assert [text.get_text() for text in ax.texts] == ["20 %", percent(row.confidence)]
         assert [label.get_text() for label in ax.get_yticklabels()] == ["true 4", "predicted 9"]
 
 
 def test_percent_never_rounds_to_certainty():
     shares = (0, 0.0004, 0.5, 0.994, 0.9991, 1)
     assert [percent(share) for share in shares] == ["0 %", "< 1 %", "50 %", "99 %", "> 99 %", "100 %"]
+
+
+def test_confusion_shows_errors_only_true_digits_in_rows():
+    perfect = 90 * np.eye(10, dtype=int)
+    group = perfect.copy()
+    group[4, 9], group[7, 2] = 6, 3
+    figure = plot_confusion({"group": group, "batch": perfect}, "MNIST", 5)
+    ax, other = figure.axes
+    assert {text.get_position()[::-1]: text.get_text() for text in ax.texts if text.get_text()} == {
+        (4.5, 9.5): "6", (7.5, 2.5): "3"}
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted digit", "true digit")
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # 0 above, as in every table
+    assert ax.collections[0].get_clim() == other.collections[0].get_clim()  # one scale for all
+    assert "GroupNorm: 9 wrong, most often 4 taken for 9 (6 times), of 909 images." in figure.alt
+    assert "BatchNorm: 0 wrong, of 900 images." in figure.alt and "sum over seeds: 5" in figure.alt
+
+
+def test_overlap_bars_are_proportional_and_numbered():
+    figure = plot_overlap(overlap(layer_group_batch=20, layer_batch=10, group=0), "MNIST", 7)
+    (ax,) = figure.axes
+    assert [bar.get_width() for bar in ax.patches] == [20, 10, 0] and ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert [text.get_text() for text in ax.texts] == ["20", "10", "0"]
+    bars = "LayerNorm, GroupNorm, L1 + BatchNorm: 20. LayerNorm, L1 + BatchNorm: 10. GroupNorm: 0."
+    assert f"seed 7. {bars}" in figure.alt
+
+
+@pytest.mark.parametrize(("num_groups", "group"), [(1, "111122223333"), (2, "112233445566"), (4, "123456789101112")])
+def test_normalization_axes_numbers_what_shares_a_mean(num_groups, group):
+    figure = plot_normalization_axes(num_groups)
+    for norm, expected in (("layer", "111122223333"), ("group", group), ("batch", "123412341234")):
+        assert "".join(texts(figure, norm)) == expected
+    for words in (" ".join(texts(figure)), figure.alt):
+        assert "N = 3 means" in words and f"N·G = {3 * num_groups} means" in words and "C = 4 means" in words
+        assert "2·C·H·W = 72 parameters" in words and words.count("2·C = 8 parameters") == 2
+        assert "weight (4, 3, 3)" in words and f"G = {num_groups}" in words
+    with pytest.raises(ParameterError, match="num_groups"):
+        plot_normalization_axes(3)

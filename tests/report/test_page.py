@@ -20,7 +20,8 @@ FRAME = """<div><style scoped>.dataframe td { color: red }</style><table border=
 <thead><tr style="text-align: right;"><th></th><th>accuracy</th><th>note</th></tr><tr><th>variant</th><th></th><th></th>
 </tr></thead><tbody><tr><th>layer</th><td>99.51 ± 0.02</td><td>&lt;b&gt;</td></tr>
 <tr><th>group</th><td>99.49</td><td>ok</td></tr></tbody></table></div>"""
-WIDE = "<table><thead><tr><td></td></tr><tr><td></td></tr></thead><tr>" + "".join(f"<td>column number {n}</td>" for n in range(20)) + "</tr></table>"
+HEADLESS = "<thead><tr><td></td></tr><tr><td></td></tr></thead>"
+WIDE = f"<table>{HEADLESS}<tr>{''.join(f'<td>column number {n}</td>' for n in range(20))}</tr></table>"
 METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
             "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"1": {}}}}}
 ALT = 'Loss "falls" & stays'
@@ -113,7 +114,7 @@ def test_headings_title_and_contents(soup):
     assert soup.find("a", class_="skip")["href"] == "#" + soup.main["id"]
     order = [tag.get("id", "nav") for tag in soup.find_all(["h2", "nav"])]
     assert order[:3] == ["in-brief", "nav", "results"], "the contents come after what is in brief"
-    untitled = BeautifulSoup(export(code("no title, a table", display({"text/html": WIDE}))), "html.parser")
+    untitled = BeautifulSoup(export(code("no title")), "html.parser")
     assert untitled.h1.string == untitled.title.string == "sample"
 
 
@@ -139,6 +140,7 @@ def test_tables(soup):
     assert len(frame.find_all("tr")) == 3
     assert [th["scope"] for th in frame.find_all("th")] == ["col", "col", "col", "row", "row"]
     assert [cell.get_text() for cell in frame.find_all(class_="number")] == ["accuracy", "99.51 ± 0.02", "99.49"]
+    assert 'aria-label="Table 1"' in export(code("wide", display({"text/html": WIDE})), new_markdown_cell("# Below"))
     assert frame.parent["aria-label"] != wide.parent["aria-label"]
     assert all(table.parent["role"] == "region" and table.parent["tabindex"] == "0" for table in (frame, wide))
 

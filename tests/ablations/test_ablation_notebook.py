@@ -1,0 +1,110 @@
+"""The notebook of ablations: its parameters, what it trains, keeps and says."""
+
+import ast
+import json
+from dataclasses import asdict, fields
+
+import nbformat
+import pytest
+from support import NOTEBOOKS, made_up_record, prefill
+
+from helpers.ablations import affine, groups, historical, luck
+from helpers.ablations.notebook import AblationNotebook, AblationParameters
+from helpers.config import RECIPES, VARIANTS, ParameterError
+from helpers.runs.store import Store, hardware_independent_id
+
+
+@pytest.fixture
+def make_notebook(tmp_path):
+    """The notebook of these parameters, on the digits."""
+    def make(**changes) -> AblationNotebook:
+        return AblationNotebook(AblationParameters.from_dict({
+            "dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "study_seeds": [0],
+            "study_epochs": 1, "original_seeds": [0], "reuse_records": False, "train_missing": True,
+            "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / "out"), **changes}))
+    return make
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Whoever asks for training gets made-up records."""
+    def train(configs, store, workers):
+        return [made_up_record(config, store.data) for config in configs], []
+    monkeypatch.setattr("helpers.ablations.notebook.train_all", train)
+
+
+def test_the_notebooks_parameters_are_these():
+    (cell,) = (cell for cell in nbformat.read(NOTEBOOKS / "ablations.ipynb", 4).cells
+               if "parameters" in cell.metadata.get("tags", []))
+    given = {}
+    for node in ast.parse(cell.source).body:
+        value = ast.literal_eval(node.value)
+        given[node.targets[0].id] = tuple(value) if isinstance(value, list) else value
+    assert list(given.items()) == [(one.name, one.default) for one in fields(AblationParameters)]
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("seeds", "[0, 0]", "without repeats"), ("num_epochs", 0, "at least 1"), ("reuse_records", "no", "True, False"),
+    ("original_seeds", [], "one or more"), ("num_images", 128, "at least 256"), ("dataset", "cifar", "'mnist'"),
+    ("train_missing", 1, "or None for True, but False where a part is published")])
+def test_it_refuses_in_one_line(tmp_path, make_notebook, name, value, says):
+    with pytest.raises(ParameterError, match=f"^{name}: got .*{says}"):
+        make_notebook(**{name: value})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook, no_training):
+    notebook = make_notebook(seeds="[3]", original_seeds="[1]")  # as papermill hands a list on
+    records = notebook.train(groups.runs)
+    notebook.train(affine.runs)  # GroupNorm of one group is asked for twice
+    study, without_l1 = notebook.train_study(historical.runs, "original")
+    _, own_without_l1 = notebook.train_study(luck.runs)
+    notebook.tell("groups", lambda frame, word: f"So {word} is.", groups.frame(records), "it")
+    notebook.save()
+    out = tmp_path / "out"
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["findings"] == ["So it is."] and summary["num_runs"] == 4 + 2 + 1 + 4
+    assert {record["config"]["seed"] for record in records} == {3}
+    assert notebook.brief().startswith("> **Notice.**") and "- *Groups.* So it is." in notebook.brief()
+
+    def published(name: str) -> list[dict]:
+        return [json.loads(line) for line in (out / "records" / f"{name}.jsonl").read_text().splitlines()]
+
+    kept = published("ablations")
+    assert len(kept) == 7 and {own_without_l1[0]["run_id"], records[0]["run_id"]} <= {one["run_id"] for one in kept}
+    assert own_without_l1[0]["config"]["recipe"] == asdict(RECIPES["tuned"].without_l1())
+    assert not any("wrong" in record for record in kept)
+    original = published("original")
+    assert {record["run_id"] for record in original} == {record["run_id"] for record in [*study, *without_l1]}
+    assert [record["config"]["norm"] for record in study] == list(VARIANTS)
+    assert without_l1[0]["config"]["recipe"] == asdict(RECIPES["original"].without_l1())
+    assert {record["config"]["seed"] for record in original} == {1} and all("wrong" in record for record in original)
+    assert "groups" in (out / "results.csv").read_text()
+
+
+def test_a_grid_under_way_shows_its_gaps(tmp_path, make_notebook, no_training):
+    """Asked to train nothing it takes what is published and what is in the folder of runs; else it trains the rest."""
+    notebook = make_notebook(train_missing=False)
+    frame = affine.frame(notebook.train(affine.runs))
+    notebook.show("affine", affine.plot, frame, "digits")
+    notebook.tell("affine", affine.finding, frame)
+    notebook.tell("again", affine.finding, frame)
+    told = "**3 of 3 runs are not there yet.** Too few of these runs are there to answer."
+    assert notebook.answers == {"affine": told, "again": told}, "a second finding from the same runs lacks them as well"
+    assert notebook.look_inside().empty and notebook.missing == "**These runs are not there yet.** "
+
+    configs = affine.runs(RECIPES["tuned"], (0,), 1)
+    store = Store(tmp_path / "runs", notebook.data)
+    prefill(store, configs[:1])
+    published = made_up_record(configs[1], notebook.data)
+    cut = store.run(configs[2]).folder
+    cut.mkdir()
+    (cut / "record.json").write_text('{"run_id": ')
+    for train_missing in (False, None):  # None: it is published in part
+        notebook = make_notebook(train_missing=train_missing)
+        notebook.published = {hardware_independent_id(configs[1], notebook.data.fingerprint): published}
+        assert notebook.train(affine.runs) == [store.find(configs[0]), published]
+        assert notebook.missing == "**1 of 3 runs is not there yet.** "
+    assert len(notebook.train(groups.runs)) == 4 and notebook.missing == "", "nothing of it is published"
+    notebook = make_notebook(train_missing=True)
+    assert len(notebook.train(affine.runs)) == 3 and notebook.missing == ""
