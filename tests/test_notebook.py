@@ -11,9 +11,12 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
-from support import MAIN, NOTEBOOKS, ROOT, run
+from support import MAIN, NOTEBOOKS, ROOT, prefill, run
 
-from helpers.config import Study
+from helpers.ablations import affine, batch_size, groups, luck, penalty
+from helpers.config import RECIPES, Study
+from helpers.datasets import load_dataset
+from helpers.runs.store import Store
 
 SECTIONS = ["In brief", "Parameters and environment", "The data", "Three ways to normalise", "The network", "Training",
             "Validation loss", "Validation accuracy", "Beside the historical run", "The last epoch in numbers",
@@ -183,6 +186,43 @@ def test_bad_input_stops_the_report(tmp_path):
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: batch_size: got 2000, takes at most the 1,437")
     assert not (tmp_path / "out" / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
+    """On the digits, where nothing is published. All runs but the looks inside are made up: none is trained."""
+    data = load_dataset("digits")
+    store = Store(tmp_path / "runs", data)
+    tuned, original = RECIPES["tuned"], RECIPES["original"]
+    study = luck.runs(tuned, (0, 1), 1)
+    ablations = [config for question in (penalty, affine, groups) for config in question.runs(tuned, (0,), 1)]
+    prefill(store, [*ablations, *study, *luck.runs(original, (0,), 1)])
+    few = batch_size.few_images(data, 256)
+    fewer = batch_size.runs(tuned, (0,), 1)
+    prefill(Store(tmp_path / "runs", few), fewer)
+    given = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "study_seeds": [0, 1],
+             "study_epochs": 1, "original_seeds": [0], "train_missing": False, "runs_dir": tmp_path / "runs"}
+    done = run("helpers.report", str(MAIN.with_name("ablations.ipynb")), "--output-dir", str(tmp_path / "out"),
+               *(word for name, value in given.items() for word in ("-p", name, str(value))))
+    assert done.returncode == 0, done.stderr[-2000:]
+    out = tmp_path / "out"
+    # train_missing = False trains nothing, so the looks inside are the one gap
+    assert {path.name for path in (out / "figures").iterdir()} == ABLATION_FIGURES - {
+        "ablation_original.svg", "ablation_inside.svg"}
+    summary = json.loads((out / "summary.json").read_text())
+    missing = [finding for finding in summary["findings"] if "not there yet" in finding]
+    assert len(summary["findings"]) == 8 and len(missing) == 1
+    assert any("can't stand beside it" in finding for finding in summary["findings"]), "the digits are not MNIST"
+    table = pd.read_csv(out / "results.csv")
+    assert set(table.question) == {"penalty", "parameters", "groups", "batch size", "luck",
+                                   "the study's own penalty", "historical run"}
+    assert set(table[table.question == "penalty"].l1_lambda) == {0, 1e-5, 1e-4, 1e-3, 1e-2}
+    kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
+    own = [config for config in study if config.norm == "batch" and not config.recipe.l1_lambda]
+    assert {record["run_id"] for record in kept} == {
+        *(store.run(config).id for config in (*ablations, *own)),
+        *(Store(tmp_path / "runs", few).run(config).id for config in fewer)}
+    assert not has_debris(all_outputs(nbformat.read(out / "ablations.ipynb", 4)))
 
 
 @pytest.fixture

@@ -92,18 +92,22 @@ def changes_in_words(changes: Mapping[str, Series]) -> dict[str, str]:
 
 
 def subtitle(frame: DataFrame, dataset_title: str) -> str:
+    """What all figures of accuracies say below their title, without the final stop."""
     num_seeds = frame.seed.nunique()
     basis = f"mean of {num_seeds} seeds, pale dots: each" if num_seeds > 1 else "one seed"
     return f"{dataset_title}, last epoch, {basis}. The accuracy axis is stretched towards 100 %"
 
 
 def stretch_for(ax: Axes, frame: DataFrame) -> None:
-    """Makes an axis on which all accuracies of `frame` lie."""
+    """Makes a stretched axis on which all accuracies of `frame` lie."""
     stretch(ax, *limits(frame[["val_accuracy", "train_mode"]].stack()))
 
 
 def plot_accuracies(ax: Axes, frame: DataFrame, case: str) -> list[str]:
-    """Means by case as lines, seeds as pale dots, BatchNorm on its own batches as crosses; in words."""
+    """Draws means as lines, seeds as pale dots, BatchNorm on its own batches as crosses.
+
+    Returns what it draws in words.
+    """
     if frame.seed.nunique() > 1:
         for norm, part in frame.groupby("norm"):
             ax.plot(part[case], part.val_accuracy, "o", color=LOOKS[norm].colour, alpha=0.3, markersize=4, gid="seed")
@@ -113,9 +117,9 @@ def plot_accuracies(ax: Axes, frame: DataFrame, case: str) -> list[str]:
 
 
 def plot_lines(ax: Axes, lines: DataFrame, name: str, **look) -> list[str]:
-    """A line for each norm, interrupted at a tick without a value; in words.
+    """Draws a line for each norm, interrupted at a tick without a value; returns the lines in words.
 
-    lines: as `means`. look: replaces the norm's.
+    lines: as `means` returns them. look: replaces the norm's own.
     """
     facts = []
     for norm, line in lines.items():
@@ -137,7 +141,7 @@ def label_lines(ax: Axes, lines: DataFrame, form: str = "{:.2f} %") -> None:
 
 
 def plot_rows(rows: Mapping[str, Sequence[float]], notes: Mapping[str, str]) -> Axes:
-    """Axes with a row for each name: its values as dots, their mean as a bar, its note at the right."""
+    """New axes with a row for each name: its values as dots, their mean as a bar, its note at the right."""
     height = 1.3 + 0.75 * len(rows)
     ax = blank(height).add_axes((0.27, 0.55 / height, 0.46, 1 - 1.4 / height))
     for name, values in rows.items():
@@ -149,11 +153,12 @@ def plot_rows(rows: Mapping[str, Sequence[float]], notes: Mapping[str, str]) -> 
 
 
 def plot_accuracy_rows(frame: DataFrame, title: str, dataset_title: str) -> Figure:
-    """Accuracies by the column `row`. Rows far below the others are told, not drawn."""
+    """Figure of the accuracies by the column `row`. Rows far below the others are told, not drawn."""
     rows = {}
     notes = {}
     for name, part in frame.groupby("row", sort=False):
-        rows[name] = accuracies = part.val_accuracy
+        accuracies = part.val_accuracy
+        rows[name] = accuracies
         notes[name] = f"{accuracies.mean():.2f} % ({accuracies.min():.2f} to {accuracies.max():.2f})"
     ax = plot_rows(rows, notes)
     far = frame.val_accuracy < frame.val_accuracy.max() / 2

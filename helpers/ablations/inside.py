@@ -74,7 +74,9 @@ def _look(net: nn.Module, images: Tensor) -> list[tuple[float, float, float]]:
         if isinstance(layer, nn.Sequential):
             y = layer[0](x)
             gradient = layer[0].weight.grad
-            size = math.nan if gradient is None else gradient.norm().item()
+            size = math.nan
+            if gradient is not None:
+                size = gradient.norm().item()
             seen.append((y.mean().item(), y.std().item(), size))
         x = layer(x)
     return seen
@@ -138,6 +140,7 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
             ax.plot(lines, markersize=4, label=[f"update {update:,}" for update in shown])
             ax.set(yscale=scale, ylabel=words, xlabel="block", xticks=lines.index)
             ax.yaxis.set_major_formatter("{x:g}")
+            ax.minorticks_off()
             ax.label_outer()
             first, *_, last = lines[shown[-1]]
             facts.append(f"{name}, {words} of the first block and the last at the end: {first:.2g} and {last:.2g}")

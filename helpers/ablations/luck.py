@@ -1,6 +1,7 @@
 """How much does luck weigh, and how much the study's own penalty?"""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,12 +73,15 @@ def seeds_needed(difference: float, std: float) -> float:
     """
     if not std > 0:
         return math.nan
-    for n in range(2, 10_001):
+
+    def power(n: int) -> float:
         critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
         shift = abs(difference) / std * n**0.5
-        if stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift) >= 0.8:
-            return n
-    return math.inf
+        other_tail = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))  # nan where it is too small
+        return stats.nct.sf(critical, n - 1, shift) + other_tail
+
+    n = 2 + bisect_left(range(2, 10_001), 0.8, key=power)
+    return n if n <= 10_000 else math.inf
 
 
 def finding(frame: DataFrame) -> str:

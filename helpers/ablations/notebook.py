@@ -55,7 +55,7 @@ class AblationParameters(Parameters):
 
 
 class AblationNotebook:
-    """The runs of all questions, trained or found, and the answers given so far."""
+    """Trains or finds the runs of each question; keeps and writes the answers."""
 
     def __init__(self, parameters: AblationParameters):
         """Raises ParameterError and DataError, in one line, before any training."""
@@ -64,7 +64,9 @@ class AblationNotebook:
         if parameters.output_dir:
             self.output = writable_folder(parameters.output_dir, "output_dir")
         self.data = load_dataset(parameters.dataset, parameters.data_dir)
-        self.published = published_records(whole=False) if parameters.reuse_records else {}
+        self.published = {}
+        if parameters.reuse_records:
+            self.published = published_records(whole=False)
         self.records = {"ablations": [], "original": []}  # by the file that they are published in
         self.answers = {}
         self.frames = {}
@@ -124,14 +126,19 @@ class AblationNotebook:
         """Shows and keeps a question's finding, `finding(frame, *arguments)`, behind what is missing."""
         from IPython.display import Markdown, display
 
+        answer = TOO_FEW
+        if len(frame):
+            answer = finding(frame, *arguments)
         self.frames[question] = frame
-        self.answers[question] = self.missing + (finding(frame, *arguments) if len(frame) else TOO_FEW)
+        self.answers[question] = self.missing + answer
         display(Markdown(self.answers[question]))
 
     def brief(self) -> str:
         """All findings so far, as a list."""
-        lines = [f"> **Notice.** {self.data.notice}", ""] if self.data.notice else []
-        return "\n".join(lines + [f"- *{name.capitalize()}.* {answer}" for name, answer in self.answers.items()])
+        lines = [f"- *{question.capitalize()}.* {answer}" for question, answer in self.answers.items()]
+        if self.data.notice:
+            lines = [f"> **Notice.** {self.data.notice}", "", *lines]
+        return "\n".join(lines)
 
     def save(self) -> None:
         """Writes the runs' records, results.csv, then summary.json into the output folder, if there is one."""

@@ -94,7 +94,8 @@ def finding(frame: DataFrame) -> str:
     both["right"] = both.val_correct - both.val_correct_chosen
     cases = both.groupby(["case", "penalty"])
     differences = cases[["loss", "right"]].mean()
-    loss, right = differences.loss, differences.right
+    loss = differences.loss
+    right = differences.right
     changed = set().union(*others.changed)
     things = [name for name in dict.fromkeys(KNOBS.values()) if name in changed]
     return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: {'; '.join(results)}. "

@@ -131,8 +131,9 @@ def speed_findings(results: dict[str, pd.DataFrame], data: Dataset) -> list[str]
     ordinary, ours = results["memory"].megabytes
     sentences = [
         f"Three variants, one epoch each: {seconds.ours:.0f} s instead of "
-        f"{seconds.ordinary:.0f} s, {ratios.gain:.1f} times as fast as the ordinary pipeline, on {num_cores()} cores "
-        f"(medians; {ratios.least:.1f} to {ratios.most:.1f} times in single repetitions).",
+        f"{seconds.ordinary:.0f} s, {ratios.gain:.1f} times as fast as the ordinary pipeline, "
+        f"on {num_cores()} cores (medians; {ratios.least:.1f} to {ratios.most:.1f} times in "
+        "single repetitions).",
         f"That is {ratios.distance:.1f} times the limit of {seconds.limit:.0f} s.",
         f"One training process needs {ours:.0f} MB at most beside its imports and data; the "
         f"ordinary one {ordinary:.0f} MB.",

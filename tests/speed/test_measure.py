@@ -14,7 +14,8 @@ from torch.testing import assert_close
 from helpers.config import VARIANTS
 from helpers.data import augment, normalize
 from helpers.model import BLOCKS
-from helpers.speed.measure import SpeedParameters, flops_per_image, measure
+from helpers.speed import measure
+from helpers.speed.measure import SpeedParameters, flops_per_image
 from helpers.speed.ordinary import RECIPE, PilImages
 from helpers.speed.ours import KINDS, time_to_accuracy
 
@@ -61,9 +62,9 @@ def test_training_stops_when_the_accuracy_is_reached(tiny_data):
 
 def test_all_is_measured(tiny_data, monkeypatch):
     """In threads instead of processes, which would each import torch."""
-    monkeypatch.setattr("helpers.speed.measure.num_cores", lambda: 1)
-    monkeypatch.setattr("helpers.speed.measure.ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
-    results = measure(tiny_data, 1, 1)
+    monkeypatch.setattr(measure, "num_cores", lambda: 1)
+    monkeypatch.setattr(measure, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    results = measure.measure(tiny_data, 1, 1)
     epochs = results["epochs"].loc[0]
     assert list(epochs.index) == [*VARIANTS, "all"]
     assert {"ordinary, 0 workers", "ordinary, 2 workers", "ours", "limit"} <= set(epochs)

@@ -57,11 +57,12 @@ def test_figures_say_what_they_show(results):
 
 
 def same_runs(difference: int) -> pd.DataFrame:
-    """Three pairs of runs for each path, which gain -2, 0, 2 or -1, 0, 1 images at difference -1."""
+    """Three pairs of runs a path; for a difference of -1 they gain -2, 0, 2 and -1, 0, 1 images."""
     rows = [(path, "group", seed, 5, 9950 + seed + gain * (difference + seed), 10_000)
             for path, gain in {"ours": 0, "plain": 2, "bfloat16": 1}.items() for seed in (0, 1, 2)]
     rows.append(("ours", "group", 0, 20, 9990, 10_000))  # nothing to stand beside
-    return pd.DataFrame(rows, columns=["path", "norm", "seed", "num_epochs", "val_correct", "num_val"])
+    columns = ["path", "norm", "seed", "num_epochs", "val_correct", "num_val"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_what_another_path_costs_has_its_interval():
@@ -75,8 +76,8 @@ def test_what_another_path_costs_has_its_interval():
     assert set(table["ours (%)"]) == set(table["the other (%)"]) == {"99.510"}
     plain, bfloat16 = findings.same_findings(same)
     assert plain == (
-        "In 3 pairs of runs of 5 epochs, the plain path of `torch.nn` layers gets +0.0 ± 5.0 images "
-        "right beside ours in float32: within the noise of the seeds.")
+        "In 3 pairs of runs of 5 epochs, the plain path of `torch.nn` layers gets +0.0 ± 5.0 "
+        "images right beside ours in float32: within the noise of the seeds.")
     assert "training in bfloat16 gets +0.0 ± 2.5 images" in bfloat16
     for sentence in findings.same_findings(findings.same_frame(same_runs(-6))):
         assert "more than the noise" in sentence
