@@ -37,7 +37,8 @@ def finding(frame: DataFrame) -> str:
     parameters = frame.groupby("norm").parameters.first()
     more = parameters["layer"] - parameters
     comparison = compare_in_words({
-        f"beside GroupNorm(1, C), with {more['group']:,} parameters more:": accuracies.layer - accuracies.group,
+        f"beside GroupNorm(1, C), with {more['group']:,} parameters more:":
+            accuracies.layer - accuracies.group,
         f"beside itself without γ and β, with {more['layer_plain']:,} more:":
             accuracies.layer - accuracies.layer_plain,
     })

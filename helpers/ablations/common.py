@@ -1,4 +1,4 @@
-"""What several questions share: configurations, frames of last epochs, changes in words, parts of figures."""
+"""What several questions share: runs, frames of last epochs, changes in words, parts of figures."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,7 +110,8 @@ def plot_accuracies(ax: Axes, frame: DataFrame, case: str) -> list[str]:
     """
     if frame.seed.nunique() > 1:
         for norm, part in frame.groupby("norm"):
-            ax.plot(part[case], part.val_accuracy, "o", color=LOOKS[norm].colour, alpha=0.3, markersize=4, gid="seed")
+            ax.plot(part[case], part.val_accuracy, "o", color=LOOKS[norm].colour, alpha=0.3,
+                    markersize=4, gid="seed")
     facts = plot_lines(ax, means(frame, case), "accuracy (%)")
     crosses = {"marker": "x", "linestyle": "-", "linewidth": 1, "gid": "own batches"}
     return facts + plot_lines(ax, means(frame, case, "train_mode"), "on its own batches", **crosses)

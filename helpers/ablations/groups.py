@@ -50,4 +50,5 @@ def finding(frame: DataFrame, labels: Tensor) -> str:
 @style()
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """Accuracy by the number of groups, seed by seed."""
-    return common.plot_accuracy_rows(frame.assign(row="G = " + frame.groups), "How many groups?", dataset_title)
+    frame = frame.assign(row="G = " + frame.groups)
+    return common.plot_accuracy_rows(frame, "How many groups?", dataset_title)

@@ -115,8 +115,9 @@ def table(frame: DataFrame) -> DataFrame:
         _, dead = _death(part)
         end = dead or largest.index[-1]
         rows[ALL_NORMS[norm].bare] = {
-            f"gradient norm, block 1 / block {LAST} (median)": "all gradients 0 in the end" if dead else ratio,
-            "largest standard deviation": f"{largest[0]:.2g} at first, {largest[end]:.3g} by update {end:,}",
+            f"gradient norm, block 1 / block {LAST} (median)": "all 0 in the end" if dead else ratio,
+            "largest standard deviation":
+                f"{largest[0]:.2g} at first, {largest[end]:.3g} by update {end:,}",
         }
     return DataFrame.from_dict(rows, "index")
 
@@ -126,6 +127,7 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """Activations and gradients by depth, at five times."""
     updates = frame["update"].unique()
     shown = updates[np.unique(np.linspace(0, len(updates) - 1, 5).round().astype(int))]
+    colours = sns.color_palette("flare", len(shown))
     networks = list(frame.groupby("norm", sort=False))
     figure = blank(6.4)
     axes = figure.subplots(3, len(networks), sharex=True, sharey="row")
@@ -136,14 +138,15 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
         column[0].set_title(name)
         for ax, (quantity, words, scale) in zip(column, QUANTITIES, strict=True):
             lines = part.pivot(index="block", columns="update", values=quantity)[shown]
-            ax.set_prop_cycle(color=sns.color_palette("flare", len(shown)), marker=list("os^Dv")[:len(shown)])
+            ax.set_prop_cycle(color=colours, marker=list("os^Dv")[:len(shown)])
             ax.plot(lines, markersize=4, label=[f"update {update:,}" for update in shown])
             ax.set(yscale=scale, ylabel=words, xlabel="block", xticks=lines.index)
             ax.yaxis.set_major_formatter("{x:g}")
             ax.minorticks_off()
             ax.label_outer()
             first, *_, last = lines[shown[-1]]
-            facts.append(f"{name}, {words} of the first block and the last at the end: {first:.2g} and {last:.2g}")
+            facts.append(f"{name}, {words} of the first block and the last at the end: "
+                         f"{first:.2g} and {last:.2g}")
         _, dead = _death(part)
         if dead:
             ax.text(0.5, 0.5, f"0 at update\n{dead:,} and after", ha="center", transform=ax.transAxes)

@@ -39,11 +39,11 @@ def split_by_penalty(records: Records) -> tuple[list, list]:
 
 
 def frame(records: Records, without_l1: Records = ()) -> DataFrame:
-    """`pairs_frame`, then each variant beside BatchNorm without its penalty (b is FREE), and three columns more.
+    """`pairs_frame`, then each variant beside BatchNorm without its penalty (b is FREE).
 
-    std: of a pair's difference over seeds (images). seeds_at_least, seeds_at_most: see `seeds_needed`,
-    for the difference as large as seen, and as small as its interval leaves it. Columns that need the
-    single images are empty beside FREE.
+    Three columns more. std: of a pair's difference over seeds (images). seeds_at_least and
+    seeds_at_most: see `seeds_needed`, for the difference as large as seen, and as small as its
+    interval leaves it. Columns that need the single images are empty beside FREE.
     """
     pairs = pairs_frame(records)
     rows = pairs.to_dict("records")
@@ -128,10 +128,12 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
             needed += f" to {_count(pair.seeds_at_most)}"
         rows[name] = pair.differences
         notes[name] = f"{measured}\nseeds: {needed}".replace("more than", ">")
-        facts.append(f"{name}: {measured}, single seeds from {min(pair.differences):+d} to {max(pair.differences):+d}")
+        facts.append(f"{name}: {measured}, single seeds from {min(pair.differences):+d} to "
+                     f"{max(pair.differences):+d}")
     ax = plot_rows(rows, notes)
     ax.axvline(0, color=INK)
-    ax.errorbar(frame.difference, list(rows), xerr=frame.half_width.fillna(0), fmt="none", color=INK, capsize=5)
+    ax.errorbar(frame.difference, list(rows), xerr=frame.half_width.fillna(0), fmt="none", color=INK,
+                capsize=5)
     ax.set_xlabel("difference (images)")
     subtitle = (f"{dataset_title}: how many images more the first of two gets right. Dots: seeds; bar: mean "
                 "and 95 % interval.\nRight: how many seeds it takes to show the difference")

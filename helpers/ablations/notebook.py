@@ -32,6 +32,7 @@ from helpers.runs.store import Store, hardware_independent_id, publish_records, 
 from helpers.runs.train_all import train_all
 
 INSIDE = "ablations_inside.csv"
+TRAIN_MISSING = optional(BOOLEAN, "True, but False where a part is published")
 Runs = Callable[..., list[RunConfig]]
 
 
@@ -48,7 +49,7 @@ class AblationParameters(Parameters):
     study_epochs: int = parameter(20, EPOCHS)
     original_seeds: tuple[int, ...] = parameter((0, 1, 2), SEEDS)
     reuse_records: bool = parameter(True, BOOLEAN)
-    train_missing: bool | None = parameter(None, optional(BOOLEAN, "True, but False where a part is published"))
+    train_missing: bool | None = parameter(None, TRAIN_MISSING)
     workers: int | None = parameter(None, WORKERS)
     runs_dir: str = parameter("runs", PATH)
     output_dir: str | None = parameter(None, OUTPUT_DIR)
@@ -80,7 +81,10 @@ class AblationNotebook:
         return records
 
     def train_study(self, runs: Runs, recipe: str = "tuned") -> tuple[list[dict], list[dict]]:
-        """The records of the main study's runs, or the historical run's, and of BatchNorm without the penalty."""
+        """The records of the study's runs, and of its BatchNorm without the penalty.
+
+        recipe: "original" for the replication of the historical run.
+        """
         seeds = self.asked.original_seeds if recipe == "original" else self.asked.study_seeds
         records = self._train(runs(RECIPES[recipe], seeds, self.asked.study_epochs), self.data)
         study, without_l1 = luck.split_by_penalty(records)
@@ -141,7 +145,7 @@ class AblationNotebook:
         return "\n".join(lines)
 
     def save(self) -> None:
-        """Writes the runs' records, results.csv, then summary.json into the output folder, if there is one."""
+        """Writes records, results.csv, then summary.json into the output folder, if there is one."""
         if not self.output:
             return
         num_runs = 0

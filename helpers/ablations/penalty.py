@@ -105,7 +105,8 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
     axes[0, 0].set_ylabel("accuracy (%)")
     common.label_lines(ax, common.means(part, "l1_lambda"))
     for ax, column, name in [
-        (axes[1, 0], "near_zero", "weights below 0.001 (share)"), (axes[1, 1], "gamma", "mean |γ|, weakest block"),
+        (axes[1, 0], "near_zero", "weights below 0.001 (share)"),
+        (axes[1, 1], "gamma", "mean |γ|, weakest block"),
     ]:
         lines = common.means(part, "l1_lambda", column)
         facts += common.plot_lines(ax, lines, name)

@@ -10,7 +10,8 @@ from helpers.files import RECORDS
 from helpers.results.words import count_seeds
 
 CHOSEN = RECIPES["tuned"]
-CASE = "{num_epochs} epochs, lr {lr:g}, rotation {rotation:g}°, shift {shift:g}, scale and shear {scale:g}"
+CASE = ("{num_epochs} epochs, lr {lr:g}, rotation {rotation:g}°, shift {shift:g}, "
+        "scale and shear {scale:g}")
 MORE = {
     "batch_size": ", batch {:g}",
     "label_smoothing": ", label smoothing {:g}",
@@ -28,7 +29,7 @@ KNOBS = {
 def frame() -> DataFrame:
     """The search's runs as in search.csv, and three columns more.
 
-    case: what was tried, but for the penalty. penalty: "" where the variant has none. changes: what
+    case: what was tried, but for the penalty. penalty: "" where the variant has none. changed: what
     differs from the chosen recipe, as a reader calls it.
     """
     rows = []
@@ -36,10 +37,10 @@ def frame() -> DataFrame:
         variant = VARIANTS[run["norm"]]
         recipe = CHOSEN if variant.l1 else CHOSEN.without_l1()
         changed = {name for column, name in KNOBS.items() if run[column] != getattr(recipe, column)}
-        penalty = f"{run['l1_lambda']:g}"
+        penalty = f"{run['l1_lambda']:g}" if variant.l1 else ""
         if run["l1_lambda"]:
             penalty += f" on {run['l1_target']}"
-        rows.append({**run, "case": _case(run), "penalty": penalty if variant.l1 else "", "changed": changed})
+        rows.append({**run, "case": _case(run), "penalty": penalty, "changed": changed})
     return DataFrame(rows)
 
 
@@ -62,12 +63,14 @@ def table(frame: DataFrame) -> DataFrame:
     for case, part in frame.groupby("case", sort=False):
         for penalty in sorted(set(part.penalty) - {""}) or [""]:
             mine = part[part.penalty.isin(["", penalty])]
-            losses = mine.pivot(index="seed", columns="norm", values="val_loss").reindex(columns=list(VARIANTS))
+            losses = mine.pivot(index="seed", columns="norm", values="val_loss")
+            losses = losses.reindex(columns=list(VARIANTS))
             row = {"case": case, "λ": penalty}
             row |= {variant.short: _cell(mine[mine.norm == norm]) for norm, variant in VARIANTS.items()}
             rows.append({**row, "mean loss (nats)": losses.dropna().stack().mean()})
     table = DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
-    return table.assign(**{"mean loss (nats)": table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")})
+    means = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
+    return table.assign(**{"mean loss (nats)": means})
 
 
 def _cell(runs: DataFrame) -> str:
@@ -84,8 +87,9 @@ def finding(frame: DataFrame) -> str:
     results = []
     for norm, variant in VARIANTS.items():
         mine = chosen[chosen.norm == norm]
-        results.append(f"{variant.bare} {mine.val_loss.mean():.4f} nats, {mine.val_correct.mean():,.0f} of "
-                       f"{frame.num_val[0]:,} right ({count_seeds(len(mine))})")
+        results.append(f"{variant.bare} {mine.val_loss.mean():.4f} nats, "
+                       f"{mine.val_correct.mean():,.0f} of {frame.num_val[0]:,} right "
+                       f"({count_seeds(len(mine))})")
     others = runs[(runs.changed.map(len) == 1) & (runs.norm == "batch")]
     both = others.merge(chosen[chosen.norm == "batch"], on="seed", suffixes=("", "_chosen"))
     if both.empty:
@@ -98,9 +102,10 @@ def finding(frame: DataFrame) -> str:
     right = differences.right
     changed = set().union(*others.changed)
     things = [name for name in dict.fromkeys(KNOBS.values()) if name in changed]
-    return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: {'; '.join(results)}. "
+    return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
+            f"{'; '.join(results)}. "
             f"{len(cases)} cases of BatchNorm that differ in one thing ({', '.join(things)}) are, with "
             f"the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats and {right.min():+.0f} to "
             f"{right.max():+.0f} images away: {sum(loss < 0) or 'none'} with a lower loss, "
-            f"{sum(right > 0) or 'none'} with more right. With {cases.size().min()} to {cases.size().max()} seeds a "
-            "case, differences as small as these say little.")
+            f"{sum(right > 0) or 'none'} with more right. With {cases.size().min()} to "
+            f"{cases.size().max()} seeds a case, differences as small as these say little.")

@@ -1,0 +1,226 @@
+"""Runs side by side in the processes of a Dask cluster: one on this machine, or one that is already there."""
+
+import contextlib
+import errno
+import hashlib
+import importlib.resources
+import json
+import logging
+import re
+import shutil
+import tempfile
+import threading
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.config import ParameterError, RunConfig
+from helpers.data import Dataset
+from helpers.files import ROOT, write_atomically
+from helpers.machine import torch_version
+from helpers.runs.one import Outcome, disk_failed, fit, train_one
+from helpers.runs.progress import OnProgress, Progress
+from helpers.runs.store import Run, run_id
+from helpers.training import DivergedError
+
+if TYPE_CHECKING:
+    import distributed
+
+
+def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: int = 1,
+                       scheduler: str | None = None) -> Iterator[tuple[Run, Outcome]]:
+    """The runs and their outcomes, as they end.
+
+    workers: processes of a cluster on this machine, gone when all is done; with a `scheduler`, its own are taken.
+    """
+    from distributed import as_completed
+
+    folder = todo[0].folder.parent
+    by_id = {run.id: run for run in todo}
+    with _client(workers, scheduler) as client:
+        client.subscribe_topic("progress", lambda event: on_progress(event[1][0], Progress(**event[1][1])))
+        with warnings.catch_warnings():  # a task that holds the data can be repeated when a worker dies with its copy;
+            warnings.filterwarnings("ignore", "Sending large graph")  # what is scattered would be lost
+            data = client.submit(_as_it_is, todo[0].data, pure=False)
+        shared = (data, str(folder), folder_mark(folder), software())
+        futures = [client.submit(train_on_worker, run.config, *shared, key=run.id, retries=2) for run in todo]
+        for future in as_completed(futures):
+            run = by_id[future.key]
+            yield run, _outcome(future, run)
+
+
+def _outcome(future: "distributed.Future", run: Run) -> Outcome:
+    """What came of a run; its record is written here when the worker has no such folder."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        outcome = future.result()
+        if outcome.record:
+            with run.locked():
+                if run.take_record() is None:
+                    run.write_record(outcome.record)
+        return outcome
+    except OSError as error:  # a full disk of one machine; the other runs go on
+        return disk_failed(run, error)
+    except KilledWorker:
+        reason = "the workers that trained it died"
+    except CancelledError:
+        reason = "the scheduler is gone; the same command goes on from the last finished epoch"
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    return Outcome(error=f"{run.title}: {reason}")
+
+
+def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, expected: dict[str, str]) -> Outcome:
+    """A run in a worker's process: in the client's folder if its `mark` is found there, else in memory alone.
+
+    expected: the client's `software`. A worker that came later than the others may have another one.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    _check_software(f"the worker at {worker.address}", software(), expected)
+    run = Run(Path(folder) / run_id(config, data.fingerprint), config, data)
+
+    def tell(name: str, progress: Progress) -> None:
+        worker.log_event("progress", (name, vars(progress)))
+
+    try:
+        with _ONE_AT_A_TIME:  # the random state is the process's: a worker with several threads trains one by one
+            if read_mark(Path(folder)) == mark:
+                try:
+                    return Outcome(train_one(run, tell))
+                except OSError as error:
+                    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):  # a folder to read, not to write
+                        raise
+            result = fit(config, data, on_progress=partial(tell, run.id))
+            return Outcome(run.make_record(result))
+    except DivergedError as error:  # returned, not raised: Dask would try it again
+        return Outcome(error=str(error))
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _as_it_is(data: Dataset) -> Dataset:
+    return data
+
+
+# --- the same folder --------------------------------------------------------------------------------
+
+
+def folder_mark(folder: Path) -> str:
+    """What tells this folder of runs from one of the same path on another machine."""
+    if not read_mark(folder):
+        write_atomically(folder / ".id", uuid.uuid4().hex.encode())
+    return read_mark(folder)
+
+
+def read_mark(folder: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (folder / ".id").read_text()
+    return ""
+
+
+# --- the same code ----------------------------------------------------------------------------------
+
+
+def software() -> dict[str, str]:
+    """What must be the same for the same bits."""
+    return {"torch": torch_version(), "code": _CODE}
+
+
+def _check_software(who: str, found: dict[str, str], expected: dict[str, str]) -> None:
+    for what, version in expected.items():
+        if found[what] != version:
+            raise ParameterError(f"scheduler: {who} has {what} {found[what]}, this process has {version}; the results "
+                                 "would differ")
+
+
+def _modules(folder) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of all modules in a folder of a package, which may lie in a zip file."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _modules(entry)
+        elif entry.name.endswith(".py"):
+            yield entry.name, entry.read_bytes()
+
+
+# A digest of the code as it was imported: what lies on the disk may have changed since.
+_CODE = hashlib.sha256(repr(sorted(_modules(importlib.resources.files("helpers")))).encode()).hexdigest()[:12]
+
+
+# --- the cluster ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client"]:
+    """A client of the Dask cluster at `scheduler`, or of one on this machine for as long as it is needed."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs, we tell in a line
+    settings = {
+        "distributed.comm.timeouts.connect": "10s" if scheduler else "60s",
+        "distributed.admin.tick.limit": "1h",
+        # Dask's profiler looks at each worker 100 times a second: 5 to 15 % of the processor with short runs
+        "distributed.worker.profile.enabled": False}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        if scheduler is None:
+            # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
+            cluster = stack.enter_context(LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
+                dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL))
+            yield stack.enter_context(Client(cluster))
+            return
+        try:
+            client = stack.enter_context(Client(_address(scheduler), timeout=10))
+            client.wait_for_workers(1, timeout=60)
+        except ParameterError:
+            raise
+        except Exception as error:  # a file of anything, a protocol that is not installed, nobody there
+            raise ParameterError(f"scheduler: got {scheduler!r}, but no Dask scheduler with a worker answers "
+                                 "there") from error
+        _send_code(client)
+        for address, found in client.run(software).items():
+            _check_software(f"the worker at {address}", found, software())
+        yield client
+
+
+def _address(scheduler: str) -> str:
+    if Path(scheduler).is_file():  # read here: given a file of anything, Dask's client waits for ever
+        return str(json.loads(Path(scheduler).read_bytes())["address"])
+    if not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", scheduler):
+        raise ParameterError(f"scheduler: got {scheduler!r}, takes an address such as 'tcp://10.0.0.1:8786', or a "
+                             "scheduler file that is there")
+    return scheduler
+
+
+def _send_code(client: "distributed.Client") -> None:
+    """Makes the workers, and those that come later, run this code, wherever and whenever they were started.
+
+    Unlike `client.upload_file` it replaces what an earlier study sent: a worker that comes later would unpack both
+    at once, into the same file.
+    """
+    from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
+
+    def forget() -> None:  # a local function travels whole: it must not come from the modules that it forgets
+        import sys
+        import zipimport
+        for name in [name for name in sys.modules if name.partition(".")[0] == "helpers"]:
+            del sys.modules[name]
+        sys.path_importer_cache.clear()
+        zipimport._zip_directory_cache.clear()
+
+    client.run(forget)
+    client.run_on_scheduler(forget)  # it unpickles what it passes on
+    with tempfile.TemporaryDirectory() as folder:
+        archive = shutil.make_archive(f"{folder}/helpers", "zip", ROOT, "helpers")
+        client.register_plugin(SchedulerUploadFile(archive), name="helpers, scheduler")
+        client.register_plugin(UploadFile(archive), name="helpers")

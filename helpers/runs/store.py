@@ -1,0 +1,172 @@
+"""Runs in their folders: found again by their content, their records written whole; published records.
+
+A run lives in `runs_dir/<run id>/`: `checkpoint.pt` after every epoch, `record.json` when it is done. The id is a
+digest of the configuration, the data and the training code's version.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from helpers.config import ParameterError, RunConfig
+from helpers.data import Dataset
+from helpers.files import RECORDS, clear_debris, writable_folder, write_atomically
+from helpers.machine import environment
+from helpers.runs.checkpoint import Checkpoint, check_history, identity
+from helpers.training import VERSION
+
+# What reading a record that is not one may raise.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def run_id(config: RunConfig, fingerprint: str) -> str:
+    """The run's name: readable in front, a digest of its whole content behind."""
+    content = json.dumps(identity(config, fingerprint), sort_keys=True)
+    return f"{config.norm}-seed{config.seed}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def hardware_independent_id(config: RunConfig, fingerprint: str) -> str:
+    """As `run_id`, of all of the run's content but the device and its precision."""
+    recipe = replace(config.recipe, precision="float32")
+    return run_id(replace(config, device="cpu", recipe=recipe), fingerprint)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run and its folder."""
+
+    folder: Path
+    config: RunConfig
+    data: Dataset
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def title(self) -> str:
+        """For readers: in bars and in messages."""
+        return f"{self.config.norm}, seed {self.config.seed}"
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.folder / "checkpoint.pt", self.config, self.data)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the run's folder and holds its lock: whoever else asks for the run waits."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):
+            clear_debris(self.folder)
+            yield
+
+    def read_record(self) -> dict | None:
+        """The finished record; None when there is none that is this run's. Raises OSError."""
+        try:
+            record = json.loads((self.folder / "record.json").read_bytes())
+            _check_record(record)
+            if record["run_id"] == self.id and "wrong" in record:
+                return record
+        except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
+            pass
+        return None
+
+    def take_record(self) -> dict | None:
+        """As `read_record`; one that can't be used is set aside. The run's lock must be held."""
+        record = self.read_record()
+        if record is None and (self.folder / "record.json").exists():
+            os.replace(self.folder / "record.json", self.folder / "record.damaged")
+        return record
+
+    def make_record(self, result: dict) -> dict:
+        """The whole record: what the run is, its `result`, what computed it."""
+        data = self.data
+        return {
+            "run_id": self.id, "version": VERSION, "config": self.config.to_dict(),
+            "dataset": {"name": data.name, "title": data.title, "fingerprint": data.fingerprint,
+                        "num_train": len(data.train_labels), "num_val": len(data.val_labels)},
+            **result, "environment": environment(self.config.device)}
+
+    def write_record(self, record: dict) -> None:
+        write_atomically(self.folder / "record.json", json.dumps(record).encode())
+
+
+class Store:
+    """The runs on one data set: in a folder, or published (see `published_records`)."""
+
+    def __init__(self, runs_dir: str | Path, data: Dataset, published: Mapping[str, dict] | None = None):
+        """A relative `runs_dir` starts at the project's folder. Raises ParameterError when it can't be written."""
+        self.folder = writable_folder(runs_dir, "runs_dir")
+        self.data = data
+        self.published = published or {}
+
+    def run(self, config: RunConfig) -> Run:
+        return Run(self.folder / run_id(config, self.data.fingerprint), config, self.data)
+
+    def find(self, config: RunConfig) -> dict | None:
+        """The record of a run that is published or finished."""
+        published = self.published.get(hardware_independent_id(config, self.data.fingerprint))
+        if published:
+            return published
+        with contextlib.suppress(OSError):  # a disk that fails is met again, and told, by whoever trains the run
+            return self.run(config).read_record()
+        return None
+
+
+def _check_record(record: dict) -> None:
+    """Raises one of UNREADABLE when a record is not whole or not its configuration's."""
+    config = RunConfig.from_dict(record["config"])
+    dataset = record["dataset"]
+    check_history(record["history"], config.num_epochs)
+    if len(record["history"]) < config.num_epochs or record["run_id"] != run_id(config, dataset["fingerprint"]):
+        raise ValueError("the record is not this run's")
+    num_wrong = dataset["num_val"] - record["history"][-1]["val_correct"]
+    if "wrong" in record and [len(list(map(float, row))) for row in record["wrong"]] != [5] * num_wrong:
+        raise ValueError("the record's misclassified images are not this run's")
+    texts = [dataset["name"], dataset["title"]]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(record["num_parameters"], int):
+        raise ValueError("the record does not tell of its network or data")
+    if not isinstance(record["environment"], dict):
+        raise ValueError("the record does not tell of its machine")
+
+
+def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, dict]:
+    """The published runs, one line each in `folder`/*.jsonl, by their hardware-independent id.
+
+    Those of another version of the training code are left out. whole: also those without their misclassified images.
+    """
+    records = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                if record["version"] != VERSION or (whole and "wrong" not in record):
+                    continue
+                _check_record(record)
+            except UNREADABLE as error:
+                raise ParameterError(f"reuse_records: line {number} of {path.name} is no published run ({error}); "
+                                     "take the file as it was published, or reuse_records = False") from error
+            config = RunConfig.from_dict(record["config"])
+            records[hardware_independent_id(config, record["dataset"]["fingerprint"])] = record
+    return records
+
+
+def publish_records(records: Sequence[Mapping], name: str, folder: Path = RECORDS, whole: bool = True) -> None:
+    """Writes `folder`/`name`.jsonl, one record a line, in the order of their run ids.
+
+    whole: with the misclassified images, which are most of a record.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for record in sorted(records, key=lambda record: record["run_id"]):
+        kept = {key: value for key, value in record.items() if whole or key != "wrong"}
+        lines.append(json.dumps(kept, ensure_ascii=False) + "\n")
+    write_atomically(folder / f"{name}.jsonl", "".join(lines).encode())

@@ -1,0 +1,76 @@
+"""Several seeds of one variant trained at once on a GPU, as one wider network (`wide.py`).
+
+A network this small leaves a GPU idle: what costs is to start its hundreds of operations. So the seeds share them. Each
+seed has its own images, weights and results. They are those of a run alone but for rounding: the sums of a wider
+convolution are added in another order. (With dropout the masks differ too.)
+"""
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from helpers.machine import deterministic
+from helpers.runs.checkpoint import fresh_state
+from helpers.runs.one import Outcome, disk_failed, result_of, train_locked, try_run
+from helpers.runs.progress import OnProgress, Progress
+from helpers.runs.store import Run
+from helpers.runs.wide import Updates, copy_states
+from helpers.training import State, history_row
+
+
+def train_together(runs: Sequence[Run], on_progress: OnProgress) -> list[Outcome]:
+    """Reads or trains runs that differ in nothing but their seed. Their checkpoints are those of runs alone."""
+    try:
+        with contextlib.ExitStack() as locks:
+            for run in sorted(runs, key=lambda run: run.id):  # one order everywhere: no two wait for each other
+                locks.enter_context(run.locked())
+            outcomes = {run.id: Outcome(run.take_record()) for run in runs}
+            todo = [run for run in runs if outcomes[run.id].record is None]
+            if todo:
+                outcomes |= _train_locked(todo, on_progress)
+            return [outcomes[run.id] for run in runs]
+    except OSError as error:
+        return [disk_failed(run, error) for run in runs]
+
+
+def _train_locked(runs: Sequence[Run], on_progress: OnProgress) -> dict[str, Outcome]:
+    """The outcomes by run id. Where the runs do not stand at the same epoch, each goes on alone."""
+    config = runs[0].config
+    with deterministic(config.device):
+        states = [run.checkpoint.load() or fresh_state(run.config) for run in runs]
+        first_epoch = len(states[0].history) + 1
+        if any(len(state.history) + 1 != first_epoch for state in states):
+            return {run.id: try_run(train_locked, run, on_progress) for run in runs}
+        updates = Updates(config, runs[0].data, len(runs))
+        copy_states(updates.state, states, into_wide=True)
+        outcomes = {run.id: Outcome() for run in runs}
+        for epoch in range(first_epoch, config.num_epochs + 1):
+            clock = time.perf_counter()
+            updates.train_one_epoch(epoch, [run.config.seed for run in runs])
+            copy_states(updates.state, states, into_wide=False)
+            for run, state, means in zip(runs, states, updates.means(), strict=True):
+                if not outcomes[run.id].error:
+                    outcomes[run.id] = try_run(_end_epoch, run, state, updates, means, clock)
+                if not outcomes[run.id].error:
+                    num_batches = updates.num_batches
+                    accuracy = state.evaluation.accuracy
+                    on_progress(run.id, Progress(epoch, num_batches, num_batches, config.num_epochs, accuracy))
+        for run, state in zip(runs, states, strict=True):
+            if not outcomes[run.id].error:
+                outcomes[run.id] = try_run(_keep, run, state, updates)
+    return outcomes
+
+
+def _end_epoch(run: Run, state: State, updates: Updates, means: dict[str, float], clock: float) -> None:
+    """Validates a seed's network and saves its state. clock: when the epoch began."""
+    state.evaluation = updates.evaluate(state)
+    row = history_row(run.config, len(state.history) + 1, updates.rate.item(), means, state.evaluation)
+    state.history.append({**row, "seconds": round(time.perf_counter() - clock, 3)})
+    run.checkpoint.save(state)
+
+
+def _keep(run: Run, state: State, updates: Updates) -> dict:
+    state.evaluation = state.evaluation or updates.evaluate(state)  # None: every epoch was in the checkpoint
+    record = run.make_record(result_of(state, run.config, run.data))
+    run.write_record(record)
+    return record

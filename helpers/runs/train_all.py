@@ -1,0 +1,70 @@
+"""Many runs: side by side where that is faster, each trained once, each with its live progress bar."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from helpers.config import RunConfig
+from helpers.data import check_batch_size
+from helpers.machine import num_cores
+from helpers.runs.cluster import train_side_by_side
+from helpers.runs.one import Outcome, train_one, try_run
+from helpers.runs.progress import OnProgress, progress_bars
+from helpers.runs.store import Run, Store
+from helpers.runs.together import train_together
+from helpers.training import DivergedError
+
+MOST_TOGETHER = 20  # seeds in one wider network: 1 GB of a GPU's memory
+
+
+def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = None,
+              scheduler: str | None = None) -> tuple[list[dict], list[str]]:
+    """The records of all runs, in the order of `configs`, and one line for each run that failed.
+
+    What the store has is read, not trained. Several runs on the CPU train in `workers` processes, one thread each
+    (None: two processes for each core, so that none stands idle at the end); a single one trains in this process.
+    The bits are the same either way. On CUDA the seeds of a variant train as one wider network (`together.py`).
+    scheduler: the address of a Dask scheduler, or its file: the runs go to its workers, whatever the device.
+    Raises ParameterError before any training, and DivergedError when not one run finishes.
+    """
+    for config in configs:
+        check_batch_size(config.recipe, store.data)
+    runs = [store.run(config) for config in configs]
+    outcomes = {run.id: Outcome(store.find(run.config)) for run in runs}
+    missing = {run.id: run for run in runs if outcomes[run.id].record is None}  # once, however often it is asked for
+    todo = list(missing.values())
+    train = _way_to_train(todo, workers, scheduler)
+    with progress_bars(todo) as on_progress:
+        for run, outcome in train(todo, on_progress):
+            outcomes[run.id] = outcome
+    failures = [outcome.error for outcome in outcomes.values() if outcome.error]
+    if failures and len(failures) == len(outcomes):
+        raise DivergedError("no run finished: " + "; ".join(failures))
+    records = [outcomes[run.id].record for run in runs]
+    return [record for record in records if record], failures
+
+
+def _way_to_train(todo: Sequence[Run], workers: int | None, scheduler: str | None):
+    """The function that trains `todo`: (runs, on_progress) -> iterator of (run, outcome), as they end."""
+    if scheduler and todo:
+        return partial(train_side_by_side, scheduler=scheduler)
+    devices = {run.config.device for run in todo}
+    workers = min(workers or 2 * num_cores(), len(todo))
+    if devices == {"cpu"} and workers > 1:
+        return partial(train_side_by_side, workers=workers)
+    return _train_seeds_together if devices == {"cuda"} else _train_one_by_one
+
+
+def _train_one_by_one(todo: Sequence[Run], on_progress: OnProgress) -> Iterator[tuple[Run, Outcome]]:
+    for run in todo:
+        yield run, try_run(train_one, run, on_progress)
+
+
+def _train_seeds_together(todo: Sequence[Run], on_progress: OnProgress) -> Iterator[tuple[Run, Outcome]]:
+    alike: dict[RunConfig, list[Run]] = {}
+    for run in todo:
+        alike.setdefault(replace(run.config, seed=0), []).append(run)
+    for runs in alike.values():
+        for first in range(0, len(runs), MOST_TOGETHER):
+            part = runs[first:first + MOST_TOGETHER]
+            yield from zip(part, train_together(part, on_progress), strict=True)

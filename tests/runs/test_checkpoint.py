@@ -1,0 +1,104 @@
+"""A checkpoint is loaded whole or not at all, and nothing in it is run."""
+
+import hashlib
+import io
+import math
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from support import without_clock
+
+from helpers.runs.checkpoint import Checkpoint
+from helpers.runs.one import fit
+
+pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint of")
+
+
+@pytest.fixture
+def checkpoint(tiny_data, make_config, tmp_path) -> Checkpoint:
+    """That of a whole run of two epochs."""
+    saved = Checkpoint(tmp_path / "checkpoint.pt", make_config("batch"), tiny_data)
+    fit(saved.config, tiny_data, saved)
+    return saved
+
+
+def seal(content: object) -> bytes:
+    """A checkpoint file of anything, with a digest that is right."""
+    pickled = io.BytesIO()
+    torch.save(content, pickled)
+    return pickled.getvalue() + hashlib.sha256(pickled.getvalue()).digest()
+
+
+def test_another_runs_checkpoint_is_not_loaded(tiny_data, make_config, tmp_path):
+    mine = Checkpoint(tmp_path / "checkpoint.pt", make_config(), tiny_data)
+    alone = without_clock(fit(mine.config, tiny_data))
+    other_data = replace(tiny_data, train_labels=tiny_data.train_labels.flip(0))
+    others = [(make_config("layer"), tiny_data), (make_config(seed=1), tiny_data), (mine.config, other_data)]
+    for config, data in others:
+        mine.path.unlink(missing_ok=True)
+        fit(config, data, Checkpoint(mine.path, config, data))
+        with pytest.warns(UserWarning, match=r"of group, seed 0 .* stands aside .* \(it is another run's\)"):
+            assert without_clock(fit(mine.config, tiny_data, mine)) == alone
+
+
+def test_checkpoint_with_code_in_it_is_not_run(checkpoint, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return open, (str(tmp_path / "pwned"), "w")
+
+    checkpoint.path.write_bytes(seal({"net": Evil()}))
+    assert checkpoint.load() is None
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_not_used(checkpoint):
+    content = checkpoint.path.read_bytes()
+    positions = random.Random(0)
+    assert len(checkpoint.load().history) == 2
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[positions.randrange(len(damaged))] ^= 1 << positions.randrange(8)
+        checkpoint.path.write_bytes(damaged)
+        assert checkpoint.load() is None, "never loaded half"
+
+
+def momentum(change):
+    def damage(content):
+        state = content["optimizer"]["state"]
+        state[0]["momentum_buffer"] = change(state[0]["momentum_buffer"])
+    return damage
+
+
+DAMAGES = {
+    "momentum of another shape": momentum(lambda m: m.flatten()[:3]),
+    "no momentum": momentum(lambda m: "x"),
+    "momentum of another type": momentum(lambda m: m.double()),
+    "weights of another shape": lambda c: c["net"].update({next(iter(c["net"])): torch.zeros(3)}),
+    "a weight less": lambda c: c["net"].popitem(),
+    "no average": lambda c: c.update(average=None),
+    "no optimizer": lambda c: c.pop("optimizer"),
+    "no run": lambda c: c.pop("run"),
+    "history of text": lambda c: c.update(history="ab"),
+    "empty history": lambda c: c.update(history=[]),
+    "rows of nothing": lambda c: c.update(history=[{}, {}]),
+    "too many rows": lambda c: c.update(history=c["history"] * 3),
+    "not a number": lambda c: c["history"][0].update(lr=math.nan),
+    "other order": lambda c: c["history"].reverse()}
+
+
+def test_damaged_checkpoint_is_set_aside(checkpoint):
+    """Not a file of ours at all; or its digest and its run are right, and what is in it is not."""
+    right = checkpoint.path.read_bytes()
+    contents = {"nothing": b"", "text": b"not a checkpoint"}
+    for name, damage in DAMAGES.items():
+        content = torch.load(io.BytesIO(right[:-32]), weights_only=True)
+        damage(content)
+        contents[name] = seal(content)
+    for name, content in contents.items():
+        checkpoint.path.write_bytes(content)
+        with pytest.warns(UserWarning, match=r"stands aside as checkpoint\.damaged; the run starts again"):
+            assert checkpoint.load() is None, name
+        assert not checkpoint.path.exists()
+        assert checkpoint.path.with_suffix(".damaged").read_bytes() == content

@@ -1,0 +1,216 @@
+"""Runs on a Dask cluster of real processes: the same bits as here, whatever happens to a worker.
+
+All tests share one scheduler with one worker; the last one kills it.
+"""
+
+import contextlib
+import errno
+import gc
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from distributed import Client
+from support import ROOT, without_clock
+
+from helpers.config import ParameterError
+from helpers.runs import cluster, one
+from helpers.runs.store import Store
+from helpers.runs.train_all import train_all
+from helpers.training import VERSION, DivergedError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The file of a scheduler with a nanny and its worker, started as the README says, where no helpers are."""
+    folder = tmp_path_factory.mktemp("cluster")
+    file = folder / "scheduler.json"
+    environment = {**os.environ, "PYTHONPATH": "", "DASK_DISTRIBUTED__WORKER__DAEMON": "false"}
+    commands = [
+        ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file],
+        ["worker", "--scheduler-file", file, "--nthreads", "1"]]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = []
+    for command in commands:
+        command = [sys.executable, "-m", "dask", *command]
+        started.append(subprocess.Popen(command, cwd=folder, env=environment, **quiet))
+    wait_for(file)
+    yield str(file)
+    for process in started[::-1]:
+        process.terminate()
+    for process in started:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(6000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise TimeoutError(path)
+
+
+@pytest.fixture
+def store(tiny_data, tmp_path) -> Store:
+    return Store(tmp_path / "there", tiny_data)
+
+
+@pytest.fixture
+def train_here(tiny_data, tmp_path):
+    """Trains in this process; the records without the clock."""
+    def train(configs):
+        records, _ = train_all(configs, Store(tmp_path / "here", tiny_data), workers=1)
+        return list(map(without_clock, records))
+    return train
+
+
+@pytest.fixture
+def on_worker(monkeypatch):
+    """Puts `value` under a name of helpers.runs.cluster while a worker trains."""
+    def put(name, value):
+        def train(*arguments):  # a local function travels whole
+            with mock.patch.object(cluster, name, value):
+                return cluster.train_on_worker(*arguments)
+        monkeypatch.setattr(cluster, "train_on_worker", train)
+    return put
+
+
+def kill_when_it_trains(run, pid: int) -> None:
+    """Kills a process after the run's first epoch."""
+    def kill():
+        wait_for(run.checkpoint.path)
+        os.kill(pid, signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+
+
+def test_the_same_bits_as_here_and_the_folder_is_shared(scheduler, store, make_config, train_here):
+    """A run that diverges is told, and the others go on."""
+    configs = [make_config("layer"), make_config("batch", 1)]
+    records, failures = train_all([*configs, make_config("group", lr=1e20)], store, scheduler=scheduler)
+    assert list(map(without_clock, records)) == train_here(configs)
+    for config, record in zip(configs, records, strict=True):
+        assert store.run(config).read_record() == record
+        assert store.run(config).checkpoint.load()
+    (failure,) = failures
+    assert failure.startswith("group, seed 0: the loss is no longer a number")
+
+
+@pytest.mark.parametrize("reason", ["not shared", "read-only"])
+def test_results_travel_back_where_no_folder_is_shared(
+        reason, scheduler, store, make_config, train_here, on_worker):
+    def refuse(run, on_progress):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    if reason == "read-only":
+        on_worker("train_one", refuse)
+    else:
+        on_worker("read_mark", lambda folder: "another machine's")
+    config = make_config("group", 3)
+    (record,), _ = train_all([config], store, scheduler=scheduler)
+    assert [without_clock(record)] == train_here([config])
+    assert store.run(config).read_record() == record
+    assert store.run(config).checkpoint.load() is None
+
+
+def test_a_run_that_fails_is_tried_again_and_told(scheduler, store, make_config, tmp_path, on_worker):
+    """Twice it fails on whatever machine has no room, the third time it ends; what fails for good is one line."""
+    def fail_twice(run, on_progress):
+        seed = run.config.seed
+        count = len(list(tmp_path.glob(f"{seed}-*")))
+        (tmp_path / f"{seed}-{count}").touch()
+        if seed == 1 or count < 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return one.train_one(run, on_progress)
+
+    on_worker("train_one", fail_twice)
+    records, failures = train_all([make_config(), make_config(seed=1)], store, scheduler=scheduler)
+    assert [record["config"]["seed"] for record in records] == [0]
+    (failure,) = failures
+    assert failure.startswith("group, seed 1: No space left on device")
+    assert len(list(tmp_path.glob("0-*"))) == len(list(tmp_path.glob("1-*"))) == 3
+
+
+@pytest.mark.parametrize("address", [
+    "127.0.0.1:9", "ucx://127.0.0.1:9", "inproc://x:1", "x" * 300, "nowhere.json",
+    b"", b"{}", b"null", b"[]", b"{bad", b'{"address": 5}'])
+def test_a_scheduler_that_is_not_there_is_one_line(address, store, make_config, tmp_path):
+    """bytes: what a scheduler file holds."""
+    says = "no Dask scheduler with a worker answers there"
+    if isinstance(address, bytes):
+        (tmp_path / "scheduler.json").write_bytes(address)
+        address = str(tmp_path / "scheduler.json")
+    elif address == "nowhere.json":
+        says = "takes an address such as"
+    with pytest.raises(ParameterError, match=f"^scheduler: got '{address}', .*{says}"):
+        train_all([make_config()], store, scheduler=address)
+    gc.collect()  # Dask's client closes here: in the thread of the next one it would wait for that one
+
+
+def test_a_worker_with_another_torch_that_comes_later_is_refused_too(
+        scheduler, store, make_config, on_worker, monkeypatch):
+    on_worker("torch_version", lambda: "1.13.1")
+    with pytest.raises(DivergedError, match=r"the worker at tcp.* has torch 1\.13\.1, this process has "):
+        train_all([make_config()], store, scheduler=scheduler)
+    monkeypatch.setattr(cluster, "torch_version", lambda: "2.0")  # here: all workers have another, from the start
+    with pytest.raises(ParameterError, match=r"the worker at tcp.* has torch .*, this process has 2\.0;"):
+        train_all([make_config()], store, scheduler=scheduler)
+    assert not list(store.folder.glob("*/record.json"))
+
+
+CLIENT = """
+import pickle, sys
+from helpers.runs.train_all import train_all
+config, store = pickle.load(open(sys.argv[1], "rb"))
+print(train_all([config], store, scheduler=sys.argv[2])[0][0]["version"])
+"""
+
+
+def test_a_worker_that_served_older_code_runs_the_clients(scheduler, store, make_config, tmp_path):
+    """A worker keeps what it has imported: another version of this project must not answer for this one."""
+    shutil.copytree(ROOT / "helpers", tmp_path / "helpers")
+    training = tmp_path / "helpers" / "training.py"
+    training.write_text(re.sub(r"(?m)^VERSION = .*", "VERSION = -1", training.read_text()))
+    config = make_config("layer", 5)
+    (tmp_path / "what").write_bytes(pickle.dumps((config, store)))
+    command = [sys.executable, "-c", CLIENT, "what", scheduler]
+    asked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert asked.stdout.split() == ["-1"], asked.stderr[-1000:]
+    (record,), failures = train_all([config], store, scheduler=scheduler)
+    assert not failures
+    assert record["version"] == VERSION
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(scheduler, store, make_config, train_here):
+    config = make_config("batch", num_epochs=40)
+    with Client(scheduler_file=scheduler) as client:
+        (pid,) = client.run(os.getpid).values()
+    kill_when_it_trains(store.run(config), pid)
+    (record,), failures = train_all([config], store, scheduler=scheduler)
+    assert not failures
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert [without_clock(record)] == train_here([config])
+
+
+def test_a_scheduler_that_dies_is_told(scheduler, store, make_config):
+    """What was computed stays, and the next start goes on."""
+    config = make_config("batch", num_epochs=100_000)
+    with Client(scheduler_file=scheduler) as client:
+        kill_when_it_trains(store.run(config), client.run_on_scheduler(os.getpid))
+    with pytest.raises(DivergedError, match="batch, seed 0: the scheduler is gone; the same command goes on"):
+        train_all([config], store, scheduler=scheduler)
+    assert store.run(config).checkpoint.load()
