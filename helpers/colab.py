@@ -1,8 +1,8 @@
 """On Google Colab: installs what is missing there, never another torch, and names the device."""
 
-import importlib
 import subprocess
 import sys
+from importlib import invalidate_caches
 from importlib.metadata import PackageNotFoundError, requires, version
 
 import torch
@@ -21,29 +21,24 @@ def missing_requirements(text: str) -> list[str]:
 
 def is_satisfied(requirement: Requirement) -> bool:
     """Whether a package, and what its extras need, is installed in a version asked for."""
-    if requirement.name in KEPT:
-        return True
+    name = requirement.name
     try:
-        installed = version(requirement.name)
+        is_new = name in KEPT or requirement.specifier.contains(version(name), prereleases=True)
     except PackageNotFoundError:
         return False
-    for extra in requirement.extras:
-        for part in map(Requirement, requires(requirement.name)):
-            is_needed = part.marker and part.marker.evaluate({"extra": extra})
-            if is_needed and not is_satisfied(part):
-                return False
-    return requirement.specifier.contains(installed, prereleases=True)
+    needed = [part for extra in requirement.extras for part in map(Requirement, requires(name))
+              if part.marker and part.marker.evaluate({"extra": extra})]
+    return is_new and all(map(is_satisfied, needed))
 
 
 def install(requirements: list[str]) -> None:
     """Runs pip, `KEPT` pinned. Raises RuntimeError, in one line, when it fails."""
-    pinned = [f"{name}=={version(name)}" for name in KEPT]
-    pip = [sys.executable, "-m", "pip", "install", "-q", *pinned, *requirements]
-    done = subprocess.run(pip, capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", *(f"{name}=={version(name)}" for name in KEPT)]
+    done = subprocess.run([*pip, *requirements], capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1]
         raise RuntimeError(f"pip could not install {', '.join(requirements)}: {reason}")
-    importlib.invalidate_caches()
+    invalidate_caches()
 
 
 def prepare() -> None:
@@ -51,7 +46,7 @@ def prepare() -> None:
     missing = missing_requirements((ROOT / "requirements.txt").read_text())
     if missing:
         install(missing)
-        print("Installed " + ", ".join(missing) + ".")
+        print(f"Installed {', '.join(missing)}.")
     device = "CPU. A GPU trains faster: Runtime > Change runtime type"
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()

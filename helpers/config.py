@@ -33,33 +33,26 @@ class Variant:
 VARIANTS = {
     "layer": Variant(
         "Layer Normalization", "LayerNorm", "image",
-        means=lambda N, C, G: N,
-        make=lambda nn, C, H, W, G: nn.LayerNorm([C, H, W])),
+        means=lambda N, C, G: N, make=lambda nn, C, H, W, G: nn.LayerNorm([C, H, W])),
     "group": Variant(
-        "Group Normalization", "GroupNorm", "image and group",
-        means=lambda N, C, G: N * G,
-        make=lambda nn, C, H, W, G: nn.GroupNorm(G, C)),  # NOTE: the groups come first here
+        "Group Normalization", "GroupNorm", "image and group",  # NOTE: torch's layer takes the groups first
+        means=lambda N, C, G: N * G, make=lambda nn, C, H, W, G: nn.GroupNorm(G, C)),
     "batch": Variant(
         "L1 + Batch Normalization", "L1 + BatchNorm", "channel, over the batch",
-        means=lambda N, C, G: C,
-        make=lambda nn, C, H, W, G: nn.BatchNorm2d(C),
-        l1=True),
+        means=lambda N, C, G: C, make=lambda nn, C, H, W, G: nn.BatchNorm2d(C), l1=True),
 }
 
 # Ways to normalise, or not to, that only the ablations train.
 CONTROLS = {
     "none": Variant(
         "No normalisation", "no norm", "nothing",
-        means=lambda N, C, G: 0,
-        make=lambda nn, C, H, W, G: nn.Identity()),
+        means=lambda N, C, G: 0, make=lambda nn, C, H, W, G: nn.Identity()),
     "layer_plain": Variant(
         "Layer Normalization without γ and β", "LayerNorm, no γ, β", "image",
-        means=lambda N, C, G: N,
-        make=lambda nn, C, H, W, G: nn.LayerNorm([C, H, W], elementwise_affine=False)),
+        means=lambda N, C, G: N, make=lambda nn, C, H, W, G: nn.LayerNorm([C, H, W], elementwise_affine=False)),
     "instance": Variant(
         "Group Normalization with G = C", "GroupNorm, G = C", "image and channel",
-        means=lambda N, C, G: N * C,
-        make=lambda nn, C, H, W, G: nn.GroupNorm(C, C)),
+        means=lambda N, C, G: N * C, make=lambda nn, C, H, W, G: nn.GroupNorm(C, C)),
 }
 ALL_NORMS = {**VARIANTS, **CONTROLS}
 
@@ -67,9 +60,12 @@ ALL_NORMS = {**VARIANTS, **CONTROLS}
 NORM = one_of(*ALL_NORMS)
 NORMS = list_of(one_of(*VARIANTS), "of " + ", ".join(map(repr, VARIANTS)))
 NUM_GROUPS = one_of(1, 2, 4)  # the common divisors of every block's channels: 16, 32, 12, 16
-POSITIVE = number(0, low_open=True)
-NOT_NEGATIVE = number(0)
-BELOW_ONE = number(0, 1, high_open=True)
+POSITIVE = number("above 0", lambda value: value > 0)
+NOT_NEGATIVE = number("of at least 0", lambda value: value >= 0)
+BELOW_ONE = number("of at least 0 and below 1", lambda value: 0 <= value < 1)
+UP_TO_ONE = number("of at least 0 and at most 1", lambda value: 0 <= value <= 1)
+PIXELS = number("of at least 0 and at most 28", lambda value: 0 <= value <= 28)
+DEGREES = number("of at least 0 and at most 180", lambda value: 0 <= value <= 180)
 SCHEDULE = one_of("step", "one_cycle", "constant")
 L1_TARGET = one_of("all", "weights")
 INTERPOLATION = one_of("nearest", "bilinear")
@@ -89,10 +85,7 @@ SCHEDULER = optional(Rule("the address of a Dask scheduler or its file", is_path
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """How a run is trained. The defaults are the recipe `tuned`, chosen on a hold-out of the training images.
-
-    What was tried, on the last 10,000 training images, stands in `notebooks/records/search.csv`.
-    """
+    """How a run is trained. The defaults, the recipe `tuned`, were chosen on a hold-out (records/search.csv)."""
 
     batch_size: int = parameter(64, integer(1))         # images an update; the historical value, for a fair comparison
     lr: float = parameter(0.2, POSITIVE)                # the schedule's peak; best on the hold-out of 0.05 to 0.4
@@ -105,11 +98,11 @@ class Recipe(Checked):
     ema_decay: float = parameter(0.999, BELOW_ONE)      # averages about 1,000 updates; 0: validate the last weights
     l1_lambda: float = parameter(1e-5, NOT_NEGATIVE)    # of the third variant; best on the hold-out of 1e-6 to 1e-4
     l1_target: str = parameter("weights", L1_TARGET)    # "all" would also shrink BatchNorm's own gamma towards zero
-    rotation: float = parameter(10.0, number(0, 180))   # degrees, either way; 7 and 15, with the next three, did worse
-    shift: float = parameter(2.0, number(0, 28))        # pixels, either way
+    rotation: float = parameter(10.0, DEGREES)          # degrees, either way; 7 and 15, with the next three, did worse
+    shift: float = parameter(2.0, PIXELS)               # pixels, either way
     scale: float = parameter(0.1, BELOW_ONE)            # share of the size, either way
-    shear: float = parameter(0.1, number(0, 1))         # pixels sideways for each pixel down, either way
-    fill: float = parameter(0.0, number(0, 1))          # ink where the turned image has no data: paper
+    shear: float = parameter(0.1, UP_TO_ONE)            # pixels sideways for each pixel down, either way
+    fill: float = parameter(0.0, UP_TO_ONE)             # ink where the turned image has no data: paper
     interpolation: str = parameter("bilinear", INTERPOLATION)  # smooth; "nearest" is the historical one
     precision: str = parameter("float32", PRECISION)    # of activations; bfloat16 is faster on some processors alone
 
@@ -131,9 +124,8 @@ RECIPES = {
     # The historical run, its faults included: full ink in the turned corners, an L1 penalty a hundred
     # times too strong on all parameters. Source: github.com/sunandhini96/School_of_AI-Assignment_5
     "original": Recipe(
-        lr=0.01, nesterov=False, schedule="step", dropout=0.1, ema_decay=0.0,
-        l1_lambda=0.01, l1_target="all", rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0,
-        interpolation="nearest"),
+        lr=0.01, nesterov=False, schedule="step", dropout=0.1, ema_decay=0.0, l1_lambda=0.01, l1_target="all",
+        rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, interpolation="nearest"),
 }
 
 
@@ -192,18 +184,17 @@ class Study(Parameters):
     @classmethod
     def rules(cls) -> dict[str, Rule]:
         """The notebook's cell holds each field of the recipe; None there means: as the recipe says."""
-        recipe_rules = {one.name: one.metadata["rule"] for one in fields(Recipe)}
         rules = {}
         for one in fields(cls):
-            rules |= recipe_rules if one.name == "changes" else {one.name: one.metadata["rule"]}
+            rules |= Recipe.own_rules() if one.name == "changes" else {one.name: one.metadata["rule"]}
         return rules
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Study":
         """As the others; a field of the recipe that has a value goes into `changes`."""
-        recipe_fields = {one.name for one in fields(Recipe)}
+        recipe_fields = Recipe.own_rules()
         own = {name: value for name, value in values.items() if name not in recipe_fields}
-        changes = {name: values[name] for name in values if name in recipe_fields and values[name] is not None}
+        changes = {name: values[name] for name in recipe_fields if values.get(name) is not None}
         return replace(super().from_dict(own), changes=changes)
 
     def training_recipe(self) -> Recipe:
@@ -211,10 +202,7 @@ class Study(Parameters):
         return replace(RECIPES[self.recipe], **self.changes)
 
     def run_configs(self, device: str, precision: str = "float32") -> list[RunConfig]:
-        """One RunConfig for each variant and seed, on `device` ("cpu", "cuda" or "mps").
-
-        precision: what "auto" means on this machine.
-        """
+        """One RunConfig for each variant and seed, on "cpu", "cuda" or "mps". precision: what "auto" means there."""
         recipe = self.training_recipe()
         if recipe.precision == "auto":
             recipe = replace(recipe, precision=precision)

@@ -72,12 +72,11 @@ def check_batch_size(recipe: Recipe, data: Dataset) -> None:
                              f"of {data.title}")
 
 
-def batches(images: Tensor, labels: Tensor, recipe: Recipe,
-            generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: shuffled, augmented, normalised batches, (N, 1, 28, 28) float32 and (N,) int64.
+def batches(
+        images: Tensor, labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: shuffled, augmented, normalised batches, (N, 1, 28, 28) float32 and (N,) int64; the last is smaller.
 
-    The last batch holds what is left over. `generator` lives on the CPU, so that a seed means the same everywhere.
-    All random numbers of the epoch are drawn at once.
+    `generator` lives on the CPU, so that a seed means the same everywhere; it draws all numbers of the epoch at once.
     """
     order = torch.randperm(len(images), generator=generator).to(images.device)
     theta = random_affine(len(images), recipe, generator).to(images.device)  # (N, 2, 3)

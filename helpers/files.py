@@ -15,7 +15,7 @@ RECORDS = ROOT / "notebooks" / "records"
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Writes `data` to `path`: a reader, or a crash at any moment, finds the old content or the new one.
 
-    A temporary file in the same folder is synced, then renamed over `path`. Raises OSError and leaves no debris then.
+    A temporary file beside it is synced, then renamed over `path`. Raises OSError, and leaves no debris then.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -29,7 +29,12 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if os.name != "nt":  # Windows opens no folder; elsewhere this makes the rename survive a power cut
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -53,8 +58,8 @@ def writable_folder(folder: str | Path, parameter: str) -> Path:
         tempfile.TemporaryFile(dir=path).close()
     except (OSError, RuntimeError) as error:  # RuntimeError: "~name" where there is no such user
         reason = getattr(error, "strerror", None) or error
-        message = f"{parameter}: got {str(folder)!r}, takes a folder that can be written ({reason})"
-        raise ParameterError(message) from None
+        raise ParameterError(f"{parameter}: got {str(folder)!r}, takes a folder that can be written "
+                             f"({reason})") from None
     return path
 
 
@@ -69,15 +74,3 @@ def clear_results(folder: Path) -> None:
                 path.unlink()
     except OSError as error:
         raise ParameterError(f"output_dir: {error.filename} can't be replaced ({error.strerror})") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut, where the system lets a folder be opened (Windows does not)."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -76,10 +76,7 @@ def num_parameters(module: nn.Module) -> int:
 
 
 def summarize(net: nn.Module) -> str:
-    """torchsummary's table of the network, as text.
-
-    Of a copy: torchsummary pushes random images through the network, which moves BatchNorm's running statistics.
-    """
+    """torchsummary's table as text. Of a copy: its random images would move BatchNorm's running statistics."""
     from torchsummary import summary
 
     net = copy.deepcopy(net).cpu().eval()

@@ -41,8 +41,7 @@ def group_norm(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: fl
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = EPS) -> Tensor:
     """In training: one mean for each channel, over (N, H, W) of this batch; weight and bias (C,).
 
-    In evaluation running averages of these means and variances take their place.
-    Source: Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1.
+    In evaluation their running averages take their place. (Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1)
     """
     _check_shapes(x, x.shape[1:2], weight, bias)
     if x.numel() == x.shape[1]:  # it would become its bias, whatever it was

@@ -1,21 +1,17 @@
-"""What a parameter is: its rule, how a value is checked, how a notebook's cell is read.
-
-This file imports no torch, so that a mistake in a value is told at once.
-"""
+"""What a parameter is: its rule, how a value is checked, how a notebook's cell is read. Without torch, so at once."""
 
 import ast
 import contextlib
 import difflib
-import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 
 
 class OneLineError(Exception):
-    """An error about what was asked for, not about the code."""
+    """An error about what was asked for, not about the code: IPython prints this line instead of a traceback."""
 
     def _render_traceback_(self) -> list[str]:
-        """IPython prints this line instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -44,29 +40,21 @@ def _short(value) -> str:
 
 
 def integer(low: int, high: int = 2**31 - 1) -> Rule:
-    most = "2**31 - 1" if high == 2**31 - 1 else str(high)
-
+    most = "2**31 - 1" if high == 2**31 - 1 else high
     takes = f"an integer of at least {low} and at most {most}"
     return Rule(takes, lambda value: type(value) is int and low <= value <= high)
 
 
-def number(low: float, high: float = math.inf, low_open: bool = False, high_open: bool = False) -> Rule:
-    takes = f"a finite number {'above' if low_open else 'of at least'} {low:g}"
-    if high != math.inf:
-        takes += f" and {'below' if high_open else 'at most'} {high:g}"
-
+def number(words: str, fits: Callable[[float], bool]) -> Rule:
     def accepts(value) -> bool:
-        if type(value) not in (int, float) or not abs(value) < 1e300:  # nan is not below
-            return False
-        return (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
+        return type(value) in (int, float) and abs(value) < 1e300 and fits(value)  # nan is not below
 
-    return Rule(takes, accepts)
+    return Rule(f"a finite number {words}", accepts)
 
 
 def one_of(*choices) -> Rule:
     types = {type(choice) for choice in choices}  # True is no 1 and 2.0 is no 2 here
-    takes = "one of " + ", ".join(map(repr, choices))
-    return Rule(takes, lambda value: type(value) in types and value in choices)
+    return Rule("one of " + ", ".join(map(repr, choices)), lambda value: type(value) in types and value in choices)
 
 
 def list_of(item: Rule, items: str) -> Rule:
@@ -87,19 +75,21 @@ def parameter(default, rule: Rule):
 
 
 def is_path(value) -> bool:
-    """Whether `value` can name a file."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        return False
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)  # bytes that are no text
+    """Whether `value` can name a file."""  # \ud800 to \udfff stand for bytes that are no text
+    return isinstance(value, str) and value.strip() != "" and not re.search("[\0\ud800-\udfff]", value)
 
 
 class Checked:
     """Base of the declarations: every field is checked by its rule."""
 
     def __post_init__(self):
-        for one in fields(self):
-            if "rule" in one.metadata:
-                one.metadata["rule"].check(one.name, getattr(self, one.name))
+        for name, rule in self.own_rules().items():
+            rule.check(name, getattr(self, name))
+
+    @classmethod
+    def own_rules(cls) -> dict[str, Rule]:
+        """The fields that have a rule, in their order."""
+        return {one.name: one.metadata["rule"] for one in fields(cls) if "rule" in one.metadata}
 
     def _set(self, name: str, value) -> None:
         """Sets a field of a frozen dataclass while it is made."""
@@ -112,34 +102,33 @@ class Parameters(Checked):
     @classmethod
     def rules(cls) -> dict[str, Rule]:
         """The parameters by name, in the order of the notebook's cell."""
-        return {one.name: one.metadata["rule"] for one in fields(cls)}
+        return cls.own_rules()
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Parameters":
-        """From parameters by name. A list may come as text ('[0, 1]'), as papermill's -p passes it on.
-
-        Raises ParameterError for a name that is no parameter, and for a value that its rule refuses.
-        """
+        """From parameters by name. A list may come as text ('[0, 1]'), as papermill's -p passes it on."""
         rules = cls.rules()
-        for name in values:
-            check_name(name, list(rules))
-        return cls(**{name: _parse_list(value) if rules[name].is_list else value for name, value in values.items()})
+        parsed = dict(values)
+        for name, value in values.items():
+            check_name(name, rules)
+            if rules[name].is_list and isinstance(value, str):
+                with contextlib.suppress(Exception):  # a text that is no list is its rule's to refuse
+                    parsed[name] = ast.literal_eval(value)
+        return cls(**parsed)
 
     @classmethod
     def from_notebook(cls, namespace: Mapping) -> "Parameters":
         """What the notebook's parameters cell, and papermill's injected one, ask for.
 
-        Reads the names from the cells' source (`In`), so that a misspelt one is seen. In `globals()` it
-        would be one variable among many. papermill begins its cell with the bare line "# Parameters".
+        The names come from the cells' source (`In`): a misspelt one would be one variable among many in `globals()`.
+        papermill begins its cell with the bare line "# Parameters".
         """
         names = []
         for source in namespace.get("In", []):
-            if not source.startswith("# Parameters"):
-                continue
-            if not source.startswith("# Parameters\n"):
-                names = []  # our own cell, executed again: what was asked for before is over
-            with contextlib.suppress(SyntaxError):  # a mistyped cell that was executed again since
-                names += _assigned_names(source)
+            if source.startswith("# Parameters"):
+                if not source.startswith("# Parameters\n"):
+                    names = []  # our own cell, executed again: what was asked for before is over
+                names += re.findall(r"^(\w+)\s*(?::[^=\n]*)?=(?!=)", source, re.MULTILINE)
         if not names:  # outside IPython there is no In
             names = [name for name in cls.rules() if name in namespace]
         for name in names:
@@ -148,26 +137,10 @@ class Parameters(Checked):
         return cls.from_dict({name: namespace[name] for name in names})
 
 
-def check_name(name: str, known: list[str]) -> None:
+def check_name(name: str, known: Collection[str]) -> None:
     """Raises ParameterError, naming the nearest, when `name` is none of the `known` parameters."""
     if name not in known:
         nearest = difflib.get_close_matches(name, known, 1, 0.5)
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         allowed = ", ".join(known) or "none"
         raise ParameterError(f"{_short(name)[1:-1]}: no such parameter; {hint}takes {allowed}")
-
-
-def _parse_list(value):
-    """A list from text such as '[0, 1]'. Anything else comes back as it is, for its rule to refuse."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return ast.literal_eval(value)
-    return value
-
-
-def _assigned_names(source: str) -> list[str]:
-    names = []
-    for node in ast.parse(source).body:
-        targets = getattr(node, "targets", [getattr(node, "target", None)])
-        names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return names

@@ -63,8 +63,7 @@ def epochs(config: RunConfig, data: Dataset, state: State,
            on_batch: Callable[[int, int], None] = lambda epoch, batch: None) -> Iterator[State]:
     """Trains the epochs that `state` still lacks. Yields the same state after each, validated, with its new row.
 
-    on_batch(epoch, batch) is called every 20 batches. Raises DivergedError, and ParameterError when batch_size
-    exceeds the data.
+    on_batch(epoch, batch) is called every 20 batches. Raises DivergedError, and ParameterError for too large a batch.
     """
     check_batch_size(config.recipe, data)
     images, labels = data.train_images.to(config.device), data.train_labels.to(config.device)
@@ -81,8 +80,8 @@ def train_one_epoch(state: State, images: Tensor, labels: Tensor, config: RunCon
                     on_batch: Callable[[int], None] = lambda batch: None) -> dict[str, float]:
     """One pass over the training images: the epoch behind those in `state.history`.
 
-    Returns sample-weighted means over the epoch: train_loss (nats, without the penalty), l1_penalty (nats),
-    train_accuracy (percent; of augmented images and moving weights, so usually below the validation accuracy).
+    Returns means over its images: train_loss (nats, without the penalty), l1_penalty (nats), train_accuracy (percent;
+    of augmented images and moving weights, so usually below the validation accuracy).
     """
     recipe = config.recipe
     epoch = len(state.history)  # from 0
@@ -202,9 +201,8 @@ def evaluate(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 5
     log_true = log_probabilities.gather(1, labels[:, None]).squeeze(1)  # (N,)
     confidence, predictions = log_probabilities.exp().max(1)
     correct = int((predictions == labels).sum())
-    return Evaluation(
-        -log_true.double().mean().item(), 100 * correct / len(labels), correct,
-        predictions, confidence, log_true.exp())
+    loss = -log_true.double().mean().item()
+    return Evaluation(loss, 100 * correct / len(labels), correct, predictions, confidence, log_true.exp())
 
 
 def history_row(config: RunConfig, epoch: int, lr: float, means: dict[str, float], evaluation: Evaluation) -> dict:

@@ -1,24 +1,16 @@
-"""The network a second time, as arithmetic in float64: the tests compare the real one with it.
-
-Nothing here calls torch's layers or anything of `helpers`.
-"""
+"""The network a second time, as arithmetic in float64, without torch's layers and `helpers`: tests compare with it."""
 
 import torch
 from torch import Tensor
 
 
 def reference_forward(parameters: list[Tensor], images: Tensor, norm: str, num_groups: int):
-    """images (N, 1, 28, 28) -> logits (N, 10), from the network's 20 parameters, top to bottom.
-
-    Batch statistics as in training, no dropout.
-    """
+    """images (N, 1, 28, 28) -> logits (N, 10) as in training, from the network's 20 parameters, top to bottom."""
     rest = iter(parameters)
 
     def block(x: Tensor, padding: int = 0) -> Tensor:
-        x = convolve(x, next(rest), padding).clamp(min=0)
-        x = standardize(x, norm, num_groups)
-        weight = next(rest)
-        bias = next(rest)
+        x = standardize(convolve(x, next(rest), padding).clamp(min=0), norm, num_groups)
+        weight, bias = next(rest), next(rest)
         if norm == "layer":  # one weight for each position
             return x * weight + bias
         return x * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)
@@ -53,11 +45,9 @@ def convolve(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
 
 def noise(*shape: int) -> Tensor:
     """The same normal numbers every time, in float64, where no mistake hides behind rounding."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(shape, dtype=torch.float64, generator=generator)
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def with_gradients(output: Tensor, inputs) -> list[Tensor]:
     """The output, then the gradients of `inputs` under one fixed random gradient of the output."""
-    upstream = noise(*output.shape).to(output.dtype)
-    return [output, *torch.autograd.grad(output, list(inputs), upstream)]
+    return [output, *torch.autograd.grad(output, list(inputs), noise(*output.shape).to(output.dtype))]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.config import RECIPES, VARIANTS, ParameterError, Recipe, RunConfig, Study
+from helpers.config import RECIPES, ParameterError, Recipe, RunConfig, Study
 from helpers.machine import resolve_device, resolve_precision
 from helpers.runs.one import fit
 from helpers.training import DivergedError
@@ -43,9 +43,10 @@ def test_good_values_are_taken_as_given():
     study = Study.from_dict({"seeds": "[0, 1]", "norms": ["group", "layer"], "lr": 1, "fill": None})
     assert study == Study(seeds=(0, 1), norms=("layer", "group"), changes={"lr": 1})
     assert study.training_recipe() == replace(Recipe(), lr=1)
+    assert str(Recipe(rotation=10, ema_decay=0)) == str(Recipe(rotation=10.0, ema_decay=0.0)), "the same run"
 
 
-def test_notebook_names_are_read_from_the_cells_source():
+def test_names_are_read_from_the_notebooks_cells():
     ours = "# Parameters: change a value\nseeds = [0]  # one\nlr: float = None"
     injected = "# Parameters\nsede = 3\n"
     namespace = {"In": ["", ours, injected], "seeds": [0], "lr": None, "sede": 3}
@@ -54,9 +55,6 @@ def test_notebook_names_are_read_from_the_cells_source():
     # executed again without papermill's cell: what that one asked for is over
     again = {"In": ["", ours, injected, ours], "seeds": [4], "lr": 0.2, "sede": 3, "holdout": "x"}
     assert Study.from_notebook(again) == Study(seeds=(4,), changes={"lr": 0.2})
-
-
-def test_mistyped_cell_is_forgotten_when_it_is_mended():
     wrong = "# Parameters: change a value\nholdout = = 3"
     right = "# Parameters: change a value\nholdout = 3"
     assert Study.from_notebook({"In": [wrong, right], "holdout": 3}) == Study(holdout=3)
@@ -74,20 +72,12 @@ def test_ipython_prints_the_line_without_a_traceback(tmp_path, monkeypatch, caps
     assert printed.startswith("ParameterError: holdout: got -1 (int), takes an integer of at ")
 
 
-def test_ten_and_ten_point_zero_are_the_same_run():
-    assert str(Recipe(rotation=10, ema_decay=0)) == str(Recipe(rotation=10.0, ema_decay=0.0))
-
-
 def test_penalty_and_groups_belong_to_their_variant_alone():
     study = Study(seeds=(3, 1), num_groups=4, changes={"l1_lambda": 0.5, "l1_target": "all"})
     configs = study.run_configs("cpu")
     assert [config.seed for config in configs] == 3 * [3, 1]
-    for config, norm in zip(configs[::2], VARIANTS, strict=True):
-        recipe = config.recipe
-        assert config.norm == norm
-        assert recipe.l1_lambda == (0.5 if norm == "batch" else 0.0)
-        assert recipe.l1_target == ("all" if norm == "batch" else "weights")
-        assert config.num_groups == (4 if norm == "group" else None)
+    told = [(one.norm, one.recipe.l1_lambda, one.recipe.l1_target, one.num_groups) for one in configs[::2]]
+    assert told == [("layer", 0.0, "weights", None), ("group", 0.0, "weights", 4), ("batch", 0.5, "all", None)]
     free = Study(changes={"l1_lambda": 0.0, "l1_target": "all"}).run_configs("cpu")
     assert {config.recipe for config in free} == {Recipe().without_l1()}
 
@@ -105,17 +95,13 @@ def test_original_recipe_is_the_historical_run():
         "schedule='step', dropout=0.1, label_smoothing=0.0, ema_decay=0.0, l1_lambda=0.01, "
         "l1_target='all', rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, "
         "interpolation='nearest', precision='float32')")
-
-
-def test_config_survives_json():
     config = Study(recipe="original").run_configs("cpu")[5]
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 TEXTS = ["../../etc", "[0, 1]", "layer", "cuda", "auto", "1e400", "\0", "~nobody/x"]
-JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
-    st.lists(st.integers(-2, 5), max_size=3), st.sampled_from([*TEXTS, b"", {"a": None}]))
+JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
+                 st.lists(st.integers(-2, 5), max_size=3), st.sampled_from([*TEXTS, b"", {"a": None}]))
 SHARES = ["momentum", "dropout", "ema_decay", "l1_lambda", "label_smoothing"]
 SANE = {
     **dict.fromkeys(SHARES, st.floats(0, 0.99)),
@@ -152,10 +138,8 @@ def test_any_parameters_train_two_steps_or_are_refused_in_one_line(tiny_data, va
         assert "learning rate" in str(error) and "\n" not in str(error)
 
 
-def test_every_parameter_may_be_junk():
-    """What no rule accepts is refused by each parameter's own name."""
+def test_every_parameter_has_a_rule():
     assert set(RECIPES["tuned"].__dict__) <= set(Study.rules())
-    for name, rule in Study.rules().items():
+    for name in Study.rules():
         with pytest.raises(ParameterError, match=f"^{name}: got .*takes "):
             Study.from_dict({name: object()})
-        assert not rule.accepts({})

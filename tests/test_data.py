@@ -14,8 +14,7 @@ STILL = Recipe(rotation=0.0, shift=0.0, scale=0.0, shear=0.0, batch_size=16)
 
 
 def test_wrong_shapes_and_labels_are_refused(tiny_data):
-    images = tiny_data.train_images
-    labels = tiny_data.train_labels
+    images, labels = tiny_data.train_images, tiny_data.train_labels
     for wrong in (images.float(), images[:, :27], images[1:]):
         with pytest.raises(DataError, match="tiny squares: images"):
             replace(tiny_data, train_images=wrong)
@@ -72,12 +71,8 @@ def test_each_image_gets_its_own_random_amount_within_the_limit(field, limit):
     theta = random_affine(4000, recipe, torch.Generator().manual_seed(0))
     a, b, x, c, d, y = theta.double().flatten(1).T
     size = a**2 + c**2
-    amounts = {
-        "rotation": [torch.atan2(c, a).rad2deg()],
-        "shift": [x * 14, y * 14],
-        "scale": [1 / size.sqrt() - 1],
-        "shear": [(a * b + c * d) / size],
-    }
+    amounts = {"rotation": [torch.atan2(c, a).rad2deg()], "shift": [x * 14, y * 14],
+               "scale": [1 / size.sqrt() - 1], "shear": [(a * b + c * d) / size]}
     uniform = torch.linspace(-limit, limit, 4000).double()
     for amount in amounts.pop(field):
         assert_close(amount.sort().values, uniform, rtol=0, atol=0.05 * limit)

@@ -22,13 +22,11 @@ def seeded():
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
-@pytest.mark.parametrize("plain", [
-    nn.LayerNorm([6, 4, 5]),
-    nn.LayerNorm([6, 4, 5], elementwise_affine=False),
-    nn.GroupNorm(2, 6),
-    nn.Conv2d(6, 4, 1, bias=False),
-    nn.Conv2d(6, 4, 3, padding=1, bias=False),
-], ids=str)
+@pytest.mark.parametrize("plain", [nn.LayerNorm([6, 4, 5]), nn.LayerNorm([6, 4, 5], elementwise_affine=False),
+                                   nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1, bias=False), nn.Conv2d(6, 4, 3,
+                                                                                                 padding=1,
+                                                                                                 bias=False)],
+                         ids=str)
 def test_each_fast_layer_is_torchs(plain, memory_format):
     plain.double()
     for parameter in plain.parameters():
@@ -68,7 +66,7 @@ def test_dropout_in_place_spoils_no_gradient(norm):
     assert all(p.grad.isfinite().all() for p in net.parameters())
 
 
-def test_fast_model_has_the_weights_of_its_seed(make_config):
+def test_fast_model_is_that_of_its_config(make_config):
     net = fast_model(make_config("batch", seed=3, dropout=0.1, precision="bfloat16"))
     assert_close(net.state_dict(), build_model("batch", seed=3).state_dict(), rtol=0, atol=0)
     assert net.precision == "bfloat16" and net.layers[0][3].p == 0.1
@@ -113,8 +111,7 @@ def test_dropout_in_place_is_refused_where_the_gradient_needs_its_input():
 @pytest.mark.parametrize("p", [4.579908914907432e-30, 1e-12, 1 - 1e-7])
 def test_dropout_of_almost_nothing_and_of_almost_everything(p):
     for _ in range(20):
-        share = len(dropped_indices(50_000, p)) / 50_000
-        assert share == pytest.approx(p, abs=1e-4)
+        assert len(dropped_indices(50_000, p)) / 50_000 == pytest.approx(p, abs=1e-4)
 
 
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.1, 0.5, 0.9])
@@ -125,10 +122,7 @@ def test_dropped_indices_have_the_rate_and_are_independent(p):
         assert (indices.diff() > 0).all(), "ascending"
         mask[indices] = 1
     standard = (masks - p) / (p * (1 - p)) ** 0.5  # mean 0 and variance 1
-    samples = [standard, standard[:, :1], standard[:, -1:]]  # the ends like the rest
-    for distance in (1, 2, 3, 7, 64):  # products of independent elements
-        samples.append(standard * standard.roll(distance, 1))
-    samples.append(standard * standard.roll(1, 0))
-    for sample in samples:
+    products = [standard * standard.roll(distance, 1) for distance in (1, 2, 3, 7, 64)]
+    for sample in (standard, standard[:, :1], standard[:, -1:], standard * standard.roll(1, 0), *products):
         assert abs(sample.mean()) < 5 / sample.numel() ** 0.5
     assert 0.5 < standard.sum(1).std() / 20_000**0.5 < 1.6, "counts are binomial"

@@ -37,14 +37,13 @@ def test_reproducible_restores_random_state_and_threads(monkeypatch):
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     random_state = torch.get_rng_state()
     torch.set_num_threads(2)
-    try:
-        with pytest.raises(KeyboardInterrupt), reproducible("cpu"):
-            assert torch.get_num_threads() == 1
-            torch.manual_seed(5)
-            raise KeyboardInterrupt
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)  # as in conftest.py
+    with pytest.raises(KeyboardInterrupt), reproducible("cpu"):
+        assert torch.get_num_threads() == 1
+        torch.manual_seed(5)
+        raise KeyboardInterrupt
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in conftest.py
+    assert threads == 2
     assert torch.equal(random_state, torch.get_rng_state())
     assert torch.utils.deterministic.fill_uninitialized_memory
     assert not torch.are_deterministic_algorithms_enabled()

@@ -20,9 +20,8 @@ def test_by_hand():
 
     With eps = 4 the divisors are 3 and the root of 14. Those of n - 1, or eps outside, differ.
     """
-    root = 14**0.5
-    thirds = torch.tensor([-1.0, -1 / 3, 1 / 3, 1.0])
-    roots = torch.tensor([-4 / root, -2 / root, 2 / root, 4 / root])
+    thirds = torch.tensor([-3.0, -1.0, 1.0, 3.0]) / 3
+    roots = torch.tensor([-4.0, -2.0, 2.0, 4.0]) / 14**0.5
     expected = torch.cat([thirds, roots]).view(2, 2, 1, 2)
     weight = torch.ones(2, 1, 2)
     assert_close(layer_norm(X, weight, weight, eps=4), expected + 1)
@@ -34,19 +33,14 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize(("ours", "layer"), [
-    (layer_norm, nn.LayerNorm([6, 5, 4])),
-    (batch_norm, nn.BatchNorm2d(6)),
-    (lambda x, weight, bias: group_norm(x, 1, weight, bias), nn.GroupNorm(1, 6)),
-    (lambda x, weight, bias: group_norm(x, 2, weight, bias), nn.GroupNorm(2, 6)),
-    (lambda x, weight, bias: group_norm(x, 6, weight, bias), nn.GroupNorm(6, 6)),
-])
+    (layer_norm, nn.LayerNorm([6, 5, 4])), (batch_norm, nn.BatchNorm2d(6)),
+    *[(lambda x, *affine, G=G: group_norm(x, G, *affine), nn.GroupNorm(G, 6)) for G in (1, 2, 6)]])
 def test_forward_and_backward_agree_with_torch(ours, layer):
     layer.double()
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
-    x = (noise(3, 6, 5, 4) * 2 + 1).requires_grad_()
-    inputs = [x, layer.weight, layer.bias]
-    assert_close(with_gradients(ours(*inputs), inputs), with_gradients(layer(x), inputs))
+    inputs = [(noise(3, 6, 5, 4) * 2 + 1).requires_grad_(), layer.weight, layer.bias]
+    assert_close(with_gradients(ours(*inputs), inputs), with_gradients(layer(inputs[0]), inputs))
 
 
 @pytest.mark.parametrize(("normalise", "says"), [

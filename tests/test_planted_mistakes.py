@@ -15,8 +15,7 @@ def test_a_planted_mistake_is_noticed(mistake):
     *_, file, which = MISTAKES[mistake]
     environment = {**os.environ, "MISTAKE": mistake, "PYTHONPATH": str(ROOT / "tests"),
                    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-qx", "-p", "mistakes", "-p", "no:cacheprovider",
-         f"tests/{file}", "-k", which],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-qx", "-p", "mistakes", "-p", "no:cacheprovider",
+                           f"tests/test_{file}.py", "-k", which], cwd=ROOT, env=environment, capture_output=True,
+                          text=True, timeout=280)
     assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout[-2000:] + done.stderr

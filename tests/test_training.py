@@ -28,11 +28,7 @@ def begin(request):
 @pytest.fixture
 def train(begin, tiny_data):
     """train(config): the state after a whole run."""
-    def train_all_epochs(config):
-        *_, state = epochs(config, tiny_data, begin(config))
-        return state
-
-    return train_all_epochs
+    return lambda config: [*epochs(config, tiny_data, begin(config))][-1]
 
 
 def bits(state) -> list:
@@ -40,12 +36,11 @@ def bits(state) -> list:
 
 
 @pytest.mark.parametrize("batch_size", [7, 30, 1])
-def test_evaluation_is_the_mean_over_images_whatever_the_batches(
-        tiny_data, make_config, begin, batch_size):
+def test_evaluation_is_the_mean_over_images_whatever_the_batches(tiny_data, make_config, begin, batch_size):
     net = begin(make_config("batch")).net
     labels = tiny_data.val_labels  # 30
     before = copy.deepcopy(net)
-    evaluation = evaluate(net, tiny_data.val_images, labels, batch_size)
+    evaluation = evaluate(net, tiny_data.val_images, labels, batch_size)  # in file order
     assert net.training, "the mode is restored"
     assert_close(net.state_dict(), before.state_dict(), rtol=0, atol=0)
     logits = before.eval()(normalize(tiny_data.val_images)).detach()
@@ -58,20 +53,12 @@ def test_evaluation_is_the_mean_over_images_whatever_the_batches(
     assert_close(evaluation.true_confidence, logits.softmax(1)[range(30), labels])
 
 
-def test_evaluation_keeps_file_order(tiny_data):
-    net = build_model("layer", seed=0)
-    forwards = evaluate(net, tiny_data.val_images, tiny_data.val_labels)
-    backwards = evaluate(net, tiny_data.val_images.flip(0), tiny_data.val_labels.flip(0))
-    assert_close(forwards.true_confidence, backwards.true_confidence.flip(0))
-
-
 @pytest.mark.parametrize("target", ["weights", "all"])
 def test_train_step_descends_the_loss_and_the_penalty(tiny_data, make_config, begin, target):
     config = make_config("batch", lr=0.5, momentum=0.0, l1_lambda=0.01, l1_target=target)
     state = begin(config)
     net = copy.deepcopy(state.net)
-    x = normalize(tiny_data.train_images[:16])
-    y = tiny_data.train_labels[:16]
+    x, y = normalize(tiny_data.train_images[:16]), tiny_data.train_labels[:16]
     logits = net(x)
     loss = F.cross_entropy(logits, y)
     counted = [p for p in net.parameters() if target == "all" or p.dim() == 4]
@@ -86,8 +73,7 @@ def test_train_step_descends_the_loss_and_the_penalty(tiny_data, make_config, be
 
 def test_epoch_means_weigh_every_image_the_same(tiny_data, make_config, begin):
     """At a learning rate of almost zero they are the untrained network's: 70 = 4 * 16 + 6."""
-    images = tiny_data.train_images
-    labels = tiny_data.train_labels
+    images, labels = tiny_data.train_images, tiny_data.train_labels
     config = make_config("layer", lr=1e-12, schedule="constant", l1_lambda=0.25, **STILL)
     state = begin(config)
     logits = state.net(normalize(images))
@@ -101,24 +87,22 @@ def test_epoch_means_weigh_every_image_the_same(tiny_data, make_config, begin):
 
 @pytest.mark.parametrize("schedule", ["step", "one_cycle"])
 def test_schedule_is_torchs(schedule):
-    schedulers = torch.optim.lr_scheduler
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.05)
     if schedule == "step":
-        reference = schedulers.StepLR(optimizer, 6 * 7, 0.1)
+        reference = torch.optim.lr_scheduler.StepLR(optimizer, 6 * 7, 0.1)
     else:
-        reference = schedulers.OneCycleLR(optimizer, 0.05, 14 * 7, cycle_momentum=False)
-    recipe = Recipe(lr=0.05, schedule=schedule)
+        reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, 14 * 7, cycle_momentum=False)
     for step in range(14 * 7):
-        expected = optimizer.param_groups[0]["lr"]
-        assert training.learning_rate(recipe, step, 7, 14) == pytest.approx(expected, rel=1e-9)
+        rate = training.learning_rate(Recipe(lr=0.05, schedule=schedule), step, 7, 14)
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         optimizer.step()
         reference.step()
 
 
 def test_shortest_one_cycle():
-    for steps, num_epochs in ((1, 1), (1, 2), (2, 1), (3, 1)):
-        for step in range(steps * num_epochs):
-            assert 0 < training.learning_rate(Recipe(), step, steps, num_epochs) <= Recipe().lr
+    for num_steps in (1, 2, 3):
+        for step in range(num_steps):
+            assert 0 < training.learning_rate(Recipe(), step, num_steps, 1) <= Recipe().lr
 
 
 @pytest.mark.parametrize(("step", "decay"), [(1000, 0.75), (0, 0.1)])  # 0.1 = (1 + 0) / (10 + 0)
@@ -154,8 +138,7 @@ def test_a_run_depends_on_its_config_alone(train, begin, tiny_data, make_config)
 @pytest.mark.parametrize("ema_decay", [0.9, 0.0])
 def test_the_average_is_validated_where_there_is_one(train, tiny_data, make_config, ema_decay):
     state = train(make_config("batch", ema_decay=ema_decay))
-    validated = state.average if ema_decay else state.net
-    expected = evaluate(validated, tiny_data.val_images, tiny_data.val_labels)
+    expected = evaluate(state.average if ema_decay else state.net, tiny_data.val_images, tiny_data.val_labels)
     assert state.history[-1]["val_loss"] == state.evaluation.loss == expected.loss
     assert state.history[-1]["val_correct"] == expected.correct
 

@@ -1,17 +1,15 @@
 """How much does luck weigh, and how much the study's own penalty?"""
 
 import math
-from bisect import bisect_left
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 from scipy import stats
 
-from helpers.ablations.common import TOO_FEW, ablation_configs, plot_rows
-from helpers.config import VARIANTS, Recipe, RunConfig
-from helpers.plots.style import INK, captioned, style
+from helpers.ablations import common
+from helpers.config import VARIANTS, Recipe
+from helpers.plots.style import INK, style
 from helpers.results.frames import Records, pairs_frame
 from helpers.results.intervals import LEVEL, half_width
 from helpers.results.words import compare_in_words, count_seeds
@@ -21,11 +19,12 @@ NAMES = {norm: variant.short for norm, variant in VARIANTS.items()}
 NAMES[FREE] = f"{VARIANTS['batch'].bare} without the penalty"
 
 
-def runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
+@common.for_each_seed
+def runs(recipe: Recipe) -> list[tuple]:
     """The variants as the main study trains them, and BatchNorm without its penalty."""
     free = recipe.without_l1()
     cases = [(norm, recipe if variant.l1 else free, 2) for norm, variant in VARIANTS.items()]
-    return ablation_configs([*cases, ("batch", free, 2)], seeds, num_epochs)
+    return [*cases, ("batch", free, 2)]
 
 
 def split_by_penalty(records: Records) -> tuple[list, list]:
@@ -41,15 +40,15 @@ def split_by_penalty(records: Records) -> tuple[list, list]:
 def frame(records: Records, without_l1: Records = ()) -> DataFrame:
     """`pairs_frame`, then each variant beside BatchNorm without its penalty (b is FREE).
 
-    Three columns more. std: of a pair's difference over seeds (images). seeds_at_least and
-    seeds_at_most: see `seeds_needed`, for the difference as large as seen, and as small as its
-    interval leaves it. Columns that need the single images are empty beside FREE.
+    Three columns more. std: of a pair's difference over seeds (images). seeds_at_least, seeds_at_most: see
+    `seeds_needed`, for the difference as large as seen, and as small as its interval leaves it. Columns that
+    need the single images are empty beside FREE.
     """
     pairs = pairs_frame(records)
     rows = pairs.to_dict("records")
-    free = _correct(without_l1)
+    free = _correct(without_l1, "batch")
     for norm in VARIANTS:
-        correct = _correct([record for record in records if record["config"]["norm"] == norm])
+        correct = _correct(records, norm)
         differences = [correct[seed] - free[seed] for seed in correct if seed in free]
         if differences:
             rows.append({"a": norm, "b": FREE, "n": len(differences), "difference": np.mean(differences),
@@ -61,9 +60,10 @@ def frame(records: Records, without_l1: Records = ()) -> DataFrame:
                         seeds_at_most=list(map(seeds_needed, smallest, std)))
 
 
-def _correct(records: Records) -> dict[int, int]:
+def _correct(records: Records, norm: str) -> dict[int, int]:
     """Images right in the last epoch, by seed."""
-    return {record["config"]["seed"]: record["history"][-1]["val_correct"] for record in records}
+    return {record["config"]["seed"]: record["history"][-1]["val_correct"]
+            for record in records if record["config"]["norm"] == norm}
 
 
 def seeds_needed(difference: float, std: float) -> float:
@@ -73,15 +73,10 @@ def seeds_needed(difference: float, std: float) -> float:
     """
     if not std > 0:
         return math.nan
-
-    def power(n: int) -> float:
-        critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
-        shift = abs(difference) / std * n**0.5
-        other_tail = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))  # nan where it is too small
-        return stats.nct.sf(critical, n - 1, shift) + other_tail
-
-    n = 2 + bisect_left(range(2, 10_001), 0.8, key=power)
-    return n if n <= 10_000 else math.inf
+    n = np.arange(2, 10_001)
+    critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
+    power = stats.nct.sf(critical, n - 1, abs(difference) / std * n**0.5)  # the other tail's share is < 1e-6
+    return min(n[~(power < 0.8)], default=math.inf)
 
 
 def finding(frame: DataFrame) -> str:
@@ -89,26 +84,22 @@ def finding(frame: DataFrame) -> str:
     parts = []
     for pair in frame[frame.seeds_at_least.notna()].itertuples():
         part = (f"{NAMES[pair.a]} and {NAMES[pair.b]}, {abs(pair.difference):.1f} images apart with a "
-                f"spread over seeds of {pair.std:.1f}: {_count(pair.seeds_at_least)} seeds")
+                f"spread over seeds of {pair.std:.1f}: {pair.seeds_at_least:,.0f} seeds")
         if pair.seeds_at_least < math.inf:
-            part += f", or {_count(pair.seeds_at_most)} if the difference is as small as its interval allows"
+            part += f", or {pair.seeds_at_most:,.0f} if the difference is as small as its interval allows"
         parts.append(part)
     if not parts:
-        return TOO_FEW
-    return ("To show the difference seen, four times in five and each pair tested alone, it takes: "
-            f"{'; '.join(parts)}.")
-
-
-def _count(seeds: float) -> str:
-    return "more than 10,000" if seeds == math.inf else f"{seeds:,.0f}"
+        return common.TOO_FEW
+    needed = "; ".join(parts).replace("inf", "more than 10,000")
+    return f"To show the difference seen, four times in five and each pair tested alone, it takes: {needed}."
 
 
 def own_penalty_finding(frame: DataFrame, without_l1: Records) -> str:
     """Whether the third variant's gap in the main study is its penalty's. frame: the rows beside FREE."""
     if frame.empty:
-        return TOO_FEW
+        return common.TOO_FEW
     beside = {NAMES[pair.a]: Series(pair.differences) for pair in frame.itertuples()}
-    right = list(_correct(without_l1).values())
+    right = list(_correct(without_l1, "batch").values())
     num_val = without_l1[0]["dataset"]["num_val"]
     return (f"{NAMES[FREE]} gets {np.mean(right):,.1f} of {num_val:,} images right "
             f"({count_seeds(len(right))}). Beside it: {compare_in_words(beside, 'images')}.")
@@ -118,23 +109,17 @@ def own_penalty_finding(frame: DataFrame, without_l1: Records) -> str:
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """Each pair's difference seed by seed, with its mean and interval."""
     rows = {}
-    notes = {}
-    facts = []
     for pair in frame.itertuples():
         name = f"{NAMES[pair.a]} against\n{NAMES[pair.b]}".replace(" without", "\nwithout")
-        measured = f"{pair.difference:+.1f} ± {pair.half_width:.1f} images"
-        needed = _count(pair.seeds_at_least)
+        note = f"{pair.difference:+.1f} ± {pair.half_width:.1f} images\nseeds: {pair.seeds_at_least:,.0f}"
         if pair.seeds_at_most > pair.seeds_at_least:
-            needed += f" to {_count(pair.seeds_at_most)}"
-        rows[name] = pair.differences
-        notes[name] = f"{measured}\nseeds: {needed}".replace("more than", ">")
-        facts.append(f"{name}: {measured}, single seeds from {min(pair.differences):+d} to "
-                     f"{max(pair.differences):+d}")
-    ax = plot_rows(rows, notes)
+            note += f" to {pair.seeds_at_most:,.0f}"
+        rows[name] = (pair.differences, note.replace("inf", "> 10,000"))
+    subtitle = (f"{dataset_title}: how many images more the first of two gets right. Dots: seeds; bar: mean "
+                "and 95 % interval.\nRight: how many seeds it takes to show the difference")
+    ax = common.plot_rows(rows, "How much does luck weigh?", subtitle)
     ax.axvline(0, color=INK)
     ax.errorbar(frame.difference, list(rows), xerr=frame.half_width.fillna(0), fmt="none", color=INK,
                 capsize=5)
     ax.set_xlabel("difference (images)")
-    subtitle = (f"{dataset_title}: how many images more the first of two gets right. Dots: seeds; bar: mean "
-                "and 95 % interval.\nRight: how many seeds it takes to show the difference")
-    return captioned(ax.figure, "svg", "How much does luck weigh?", subtitle, *facts)
+    return ax.figure

@@ -3,29 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from IPython.display import Markdown, display
 from pandas import DataFrame, concat, read_csv
 
 from helpers.ablations import batch_size, inside, luck
-from helpers.ablations.common import TOO_FEW
-from helpers.config import (
-    BOOLEAN,
-    DATA_DIR,
-    DATASET,
-    EPOCHS,
-    OUTPUT_DIR,
-    PATH,
-    RECIPES,
-    SEEDS,
-    WORKERS,
-    Parameters,
-    RunConfig,
-    integer,
-    optional,
-    parameter,
-)
+from helpers.ablations.common import TOO_FEW, last_epochs
+from helpers.config import BOOLEAN, DATA_DIR, DATASET, EPOCHS, OUTPUT_DIR, PATH, RECIPES, SEEDS, WORKERS
 from helpers.data import Dataset
 from helpers.datasets import load_dataset
 from helpers.files import RECORDS, writable_folder, write_atomically
+from helpers.parameters import Parameters, integer, optional, parameter
 from helpers.plots.style import show
 from helpers.results.findings import write_summary
 from helpers.runs.store import Store, hardware_independent_id, publish_records, published_records
@@ -33,7 +20,6 @@ from helpers.runs.train_all import train_all
 
 INSIDE = "ablations_inside.csv"
 TRAIN_MISSING = optional(BOOLEAN, "True, but False where a part is published")
-Runs = Callable[..., list[RunConfig]]
 
 
 @dataclass(frozen=True)
@@ -73,18 +59,15 @@ class AblationNotebook:
         self.frames = {}
         self.missing = ""  # says which runs of the question at hand are not there
 
-    def train(self, runs: Runs, data: Dataset | None = None) -> list[dict]:
-        """The records of one question's runs, on all training images or on fewer."""
+    def train(self, runs: Callable, data: Dataset | None = None) -> DataFrame:
+        """The last epochs of one question's runs, on all training images or on fewer."""
         configs = runs(RECIPES["tuned"], self.asked.seeds, self.asked.num_epochs)
         records = self._train(configs, data or self.data)
         self.records["ablations"] += records
-        return records
+        return last_epochs(records)
 
-    def train_study(self, runs: Runs, recipe: str = "tuned") -> tuple[list[dict], list[dict]]:
-        """The records of the study's runs, and of its BatchNorm without the penalty.
-
-        recipe: "original" for the replication of the historical run.
-        """
+    def train_study(self, runs: Callable, recipe: str = "tuned") -> tuple[list, list]:
+        """The records of the study's runs with this recipe, and of its BatchNorm without the penalty."""
         seeds = self.asked.original_seeds if recipe == "original" else self.asked.study_seeds
         records = self._train(runs(RECIPES[recipe], seeds, self.asked.study_epochs), self.data)
         study, without_l1 = luck.split_by_penalty(records)
@@ -94,7 +77,7 @@ class AblationNotebook:
             self.records["ablations"] += without_l1  # the main notebook publishes the others
         return study, without_l1
 
-    def _train(self, configs: list[RunConfig], data: Dataset) -> list[dict]:
+    def _train(self, configs: list, data: Dataset) -> list[dict]:
         store = Store(self.asked.runs_dir, data, self.published)
         train_missing = self.asked.train_missing
         if train_missing is None:
@@ -112,14 +95,14 @@ class AblationNotebook:
         return records
 
     def look_inside(self) -> DataFrame:
-        """`inside.watch` for each of its runs: as published, or looked at anew."""
+        """`inside.watch` for each of its runs, one seed and two epochs: as published, or looked at anew."""
         self.missing = ""
         if self.asked.reuse_records and self.data.name == "mnist":
             return read_csv(RECORDS / INSIDE)
         if self.asked.train_missing is False:
             self.missing = "**These runs are not there yet.** "
             return DataFrame(columns=inside.COLUMNS)
-        return concat([inside.watch(config, self.data) for config in inside.runs(RECIPES["tuned"])])
+        return concat([inside.watch(config, self.data) for config in inside.runs(RECIPES["tuned"], [0], 2)])
 
     def show(self, name: str, plot: Callable, frame: DataFrame, *arguments) -> None:
         """A question's figure, `plot(frame, *arguments)`; nothing where not one of its runs is there."""
@@ -128,8 +111,6 @@ class AblationNotebook:
 
     def tell(self, question: str, finding: Callable, frame: DataFrame, *arguments) -> None:
         """Shows and keeps a question's finding, `finding(frame, *arguments)`, behind what is missing."""
-        from IPython.display import Markdown, display
-
         answer = TOO_FEW
         if len(frame):
             answer = finding(frame, *arguments)
@@ -154,7 +135,7 @@ class AblationNotebook:
             once = {record["run_id"]: record for record in records}
             num_runs += len(once)
             if once:
-                publish_records(list(once.values()), name, folder, whole=name == "original")
+                publish_records(once.values(), name, folder, whole=name == "original")
         if "inside" in self.frames:
             content = self.frames["inside"].to_csv(index=False, lineterminator="\n")
             write_atomically(folder / INSIDE, content.encode())

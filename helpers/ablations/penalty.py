@@ -1,7 +1,8 @@
 """Is it the normalisation, or the L1 penalty that came with it?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,42 +10,31 @@ from pandas import DataFrame, Series
 from torch import Tensor
 
 from helpers.ablations import common
-from helpers.config import ALL_NORMS, RECIPES, TARGET_NAMES, VARIANTS, Recipe, RunConfig
-from helpers.plots.style import blank, captioned, style
-from helpers.results.frames import Records
-from helpers.results.words import count_seeds
+from helpers.config import ALL_NORMS, RECIPES, TARGET_NAMES, VARIANTS, Recipe
+from helpers.plots.style import blank, style
+from helpers.results.words import compare_in_words, count_seeds
 
 LAMBDAS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2]
 STRONGEST = LAMBDAS[-1]
-CASE = ["norm", "l1_lambda", "l1_target"]
 
 
-def runs(recipe: Recipe, seeds: Sequence[int], num_epochs: int) -> list[RunConfig]:
+@common.for_each_seed
+def runs(recipe: Recipe) -> Iterator[tuple]:
     """Each normalisation, and none, with each strength of the penalty, on each target.
 
-    Without a norm the recipe's peak rate kills the network (`inside.py`): it is trained at a tenth of
-    it. There is nothing but weights to penalise then.
+    Without a norm the recipe's peak rate kills the network (`inside.py`): it is trained at a tenth of it.
+    There is nothing but weights to penalise then.
     """
-    slow = replace(recipe, lr=recipe.lr / 10)
-    cases = []
-    for norm in (*VARIANTS, "none"):
-        for strength in LAMBDAS:
-            for target in TARGET_NAMES:
-                if target == "weights" or (strength and norm != "none"):
-                    base = slow if norm == "none" else recipe
-                    cases.append((norm, replace(base, l1_lambda=strength, l1_target=target), 2))
-    return common.ablation_configs(cases, seeds, num_epochs)
-
-
-def frame(records: Records) -> DataFrame:
-    """norm, seed, val_accuracy, val_loss, l1_lambda, l1_target, near_zero, gamma, train_mode."""
-    return common.last_epochs(records, CASE, ["near_zero", "gamma", "train_mode"])
+    for norm, strength, target in product((*VARIANTS, "none"), LAMBDAS, TARGET_NAMES):
+        if target == "weights" or (strength and norm != "none"):
+            lr = recipe.lr / 10 if norm == "none" else recipe.lr
+            yield norm, replace(recipe, lr=lr, l1_lambda=strength, l1_target=target), 2
 
 
 def finding(frame: DataFrame) -> str:
     """How far the strongest penalty moves accuracy, beside how far the normalisation does."""
-    free = common.by_seed(frame[frame.l1_lambda == 0])
-    strong = common.by_seed(frame[(frame.l1_lambda == STRONGEST) & (frame.l1_target == "all")])
+    free = common.means(frame[frame.l1_lambda == 0], "seed")
+    strong = common.means(frame[(frame.l1_lambda == STRONGEST) & (frame.l1_target == "all")], "seed")
     free, strong = free.align(strong, join="inner")
     complete = (free + strong).notna().all(axis=1)
     free = free[complete]
@@ -72,15 +62,15 @@ def _level(accuracies: Series) -> str:
 
 def table(frame: DataFrame, labels: Tensor) -> DataFrame:
     """Each case for readers: means over seeds. labels: of the validation images."""
-    free = common.by_seed(frame[frame.l1_lambda == 0])
+    free = common.means(frame[frame.l1_lambda == 0], "seed")
     rows = {}
-    for (norm, strength, target), part in frame.groupby(CASE, sort=False):
+    for (norm, strength, target), part in frame.groupby(["norm", "l1_lambda", "l1_target"], sort=False):
         accuracies = part.set_index("seed").val_accuracy
         change = accuracies - free.get(norm, np.nan)
         rows[f"{ALL_NORMS[norm].bare}, λ = {strength:g} on {TARGET_NAMES[target]}"] = {
             "accuracy": _level(accuracies),
             "one answer for all": "yes" if common.is_blind(accuracies, labels) else "no",
-            "beside λ = 0 (p of this case alone)": common.changes_in_words({"": change})[""],
+            "beside λ = 0 (p of this case alone)": compare_in_words({"": change}).strip(),
             "on its own batches": f"{part.train_mode.mean():.2f} %",
             "weights below 0.001": f"{100 * part.near_zero.mean():.1f} %",
             "mean |γ| of the weakest block": f"{part.gamma.mean():.2g}",
@@ -96,22 +86,18 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
     figure.subplots_adjust(left=0.08, right=0.76, bottom=0.1, top=0.82)
     axes[0, 0].set_xscale("symlog", linthresh=LAMBDAS[1])
     axes[0, 0].set_xticks(LAMBDAS, map("{:g}".format, LAMBDAS))
-    facts = []
+    axes[0, 0].set_ylabel("accuracy (%)")
     for ax, target in zip(axes[0], TARGET_NAMES, strict=True):
         part = frame[(frame.l1_target == target) | (frame.l1_lambda == 0) | (frame.norm == "none")]
-        common.stretch_for(ax, frame)
         ax.set_title(f"λ on {TARGET_NAMES[target]}")
-        facts += [ax.get_title("left"), *common.plot_accuracies(ax, part, "l1_lambda")]
-    axes[0, 0].set_ylabel("accuracy (%)")
+        common.plot_accuracies(ax, part, "l1_lambda", frame)
     common.label_lines(ax, common.means(part, "l1_lambda"))
-    for ax, column, name in [
-        (axes[1, 0], "near_zero", "weights below 0.001 (share)"),
-        (axes[1, 1], "gamma", "mean |γ|, weakest block"),
-    ]:
+    quantities = {"near_zero": "weights below 0.001 (share)", "gamma": "mean |γ|, weakest block"}
+    for ax, (column, name) in zip(axes[1], quantities.items(), strict=True):
         lines = common.means(part, "l1_lambda", column)
-        facts += common.plot_lines(ax, lines, name)
+        common.plot_lines(ax, lines)
         ax.set(title=name, ylim=(0, None), xlabel="λ on all parameters")
     common.label_lines(ax, lines, "{:.2g}")
-    subtitle = (f"{common.subtitle(frame, dataset_title)}.\n"
-                f"No norm: a tenth of the rate. {common.CROSSES}")
-    return captioned(figure, "svg", "Is it the normalisation, or the penalty?", subtitle, *facts)
+    subtitle = f"{common.subtitle(frame, dataset_title)}.\nNo norm: a tenth of the rate."
+    title = "Is it the normalisation, or the penalty?"
+    return common.captioned_lines(figure, title, subtitle, frame, finding(frame))

@@ -1,22 +1,15 @@
 """How the recipe was chosen: the hyperparameter search on the hold-out."""
 
-from collections.abc import Mapping
-
 from pandas import DataFrame, read_csv
 
-from helpers.ablations.common import TOO_FEW
 from helpers.config import RECIPES, VARIANTS
 from helpers.files import RECORDS
 from helpers.results.words import count_seeds
 
 CHOSEN = RECIPES["tuned"]
-CASE = ("{num_epochs} epochs, lr {lr:g}, rotation {rotation:g}°, shift {shift:g}, "
-        "scale and shear {scale:g}")
-MORE = {
-    "batch_size": ", batch {:g}",
-    "label_smoothing": ", label smoothing {:g}",
-    "weight_decay": ", weight decay {:g}",
-}
+CASE = "{num_epochs} epochs, lr {lr:g}, rotation {rotation:g}°, shift {shift:g}, scale and shear {scale:g}"
+MORE = {"batch_size": ", batch {:g}", "label_smoothing": ", label smoothing {:g}",
+        "weight_decay": ", weight decay {:g}"}
 
 # A column of the search -> what a reader calls it.
 KNOBS = {
@@ -29,27 +22,23 @@ KNOBS = {
 def frame() -> DataFrame:
     """The search's runs as in search.csv, and three columns more.
 
-    case: what was tried, but for the penalty. penalty: "" where the variant has none. changed: what
-    differs from the chosen recipe, as a reader calls it.
+    case: what was tried, but for the penalty. penalty: "" where the variant has none. changed: what differs
+    from the chosen recipe, as a reader calls it.
     """
     rows = []
     for run in read_csv(RECORDS / "search.csv").to_dict("records"):
         variant = VARIANTS[run["norm"]]
         recipe = CHOSEN if variant.l1 else CHOSEN.without_l1()
-        changed = {name for column, name in KNOBS.items() if run[column] != getattr(recipe, column)}
+        differing = [column for column in KNOBS if run[column] != getattr(recipe, column)]
+        case = CASE.format(**run)
+        for column in differing:
+            case += MORE.get(column, "").format(run[column])
         penalty = f"{run['l1_lambda']:g}" if variant.l1 else ""
         if run["l1_lambda"]:
             penalty += f" on {run['l1_target']}"
-        rows.append({**run, "case": _case(run), "penalty": penalty, "changed": changed})
+        changed = {KNOBS[column] for column in differing}
+        rows.append({**run, "case": case, "penalty": penalty, "changed": changed})
     return DataFrame(rows)
-
-
-def _case(run: Mapping) -> str:
-    case = CASE.format(**run)
-    for column, text in MORE.items():
-        if run[column] != getattr(CHOSEN, column):
-            case += text.format(run[column])
-    return case
 
 
 def table(frame: DataFrame) -> DataFrame:
@@ -63,14 +52,14 @@ def table(frame: DataFrame) -> DataFrame:
     for case, part in frame.groupby("case", sort=False):
         for penalty in sorted(set(part.penalty) - {""}) or [""]:
             mine = part[part.penalty.isin(["", penalty])]
-            losses = mine.pivot(index="seed", columns="norm", values="val_loss")
-            losses = losses.reindex(columns=list(VARIANTS))
             row = {"case": case, "λ": penalty}
-            row |= {variant.short: _cell(mine[mine.norm == norm]) for norm, variant in VARIANTS.items()}
-            rows.append({**row, "mean loss (nats)": losses.dropna().stack().mean()})
+            for norm, variant in VARIANTS.items():
+                row[variant.short] = _cell(mine[mine.norm == norm])
+            whole = mine.groupby("seed").norm.transform("size") == len(VARIANTS)
+            rows.append({**row, "mean loss (nats)": mine.val_loss[whole].mean()})
     table = DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
-    means = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
-    return table.assign(**{"mean loss (nats)": means})
+    table["mean loss (nats)"] = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
+    return table
 
 
 def _cell(runs: DataFrame) -> str:
@@ -83,29 +72,24 @@ def _cell(runs: DataFrame) -> str:
 def finding(frame: DataFrame) -> str:
     """The chosen recipe on the hold-out, and cases as long that differ in one thing, with the same seeds."""
     runs = frame[frame.num_epochs == frame.num_epochs.max()]
-    chosen = runs[runs.changed.map(len) == 0]
+    num_changes = runs.changed.map(len)
+    chosen = runs[num_changes == 0]
     results = []
     for norm, variant in VARIANTS.items():
         mine = chosen[chosen.norm == norm]
-        results.append(f"{variant.bare} {mine.val_loss.mean():.4f} nats, "
-                       f"{mine.val_correct.mean():,.0f} of {frame.num_val[0]:,} right "
-                       f"({count_seeds(len(mine))})")
-    others = runs[(runs.changed.map(len) == 1) & (runs.norm == "batch")]
+        results.append(f"{variant.bare} {mine.val_loss.mean():.4f} nats, {mine.val_correct.mean():,.0f} of "
+                       f"{frame.num_val[0]:,} right ({count_seeds(len(mine))})")
+    others = runs[(num_changes == 1) & (runs.norm == "batch")]
     both = others.merge(chosen[chosen.norm == "batch"], on="seed", suffixes=("", "_chosen"))
-    if both.empty:
-        return TOO_FEW
-    both["loss"] = both.val_loss - both.val_loss_chosen
-    both["right"] = both.val_correct - both.val_correct_chosen
     cases = both.groupby(["case", "penalty"])
-    differences = cases[["loss", "right"]].mean()
-    loss = differences.loss
-    right = differences.right
+    means = cases.mean(numeric_only=True)
+    loss = means.val_loss - means.val_loss_chosen
+    right = means.val_correct - means.val_correct_chosen
     changed = set().union(*others.changed)
     things = [name for name in dict.fromkeys(KNOBS.values()) if name in changed]
     return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
-            f"{'; '.join(results)}. "
-            f"{len(cases)} cases of BatchNorm that differ in one thing ({', '.join(things)}) are, with "
-            f"the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats and {right.min():+.0f} to "
-            f"{right.max():+.0f} images away: {sum(loss < 0) or 'none'} with a lower loss, "
-            f"{sum(right > 0) or 'none'} with more right. With {cases.size().min()} to "
-            f"{cases.size().max()} seeds a case, differences as small as these say little.")
+            f"{'; '.join(results)}. {len(cases)} cases of BatchNorm that differ in one thing "
+            f"({', '.join(things)}) are, with the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats and "
+            f"{right.min():+.0f} to {right.max():+.0f} images away: {sum(loss < 0) or 'none'} with a lower loss, "
+            f"{sum(right > 0) or 'none'} with more right. With {cases.size().min()} to {cases.size().max()} "
+            "seeds a case, differences as small as these say little.")

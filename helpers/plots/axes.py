@@ -47,17 +47,21 @@ def plot_normalization_axes(num_groups: int = 2) -> Figure:
 
 def _draw_means(ax: Axes, index: np.ndarray, norm: str) -> None:
     """Tiles (N, C), coloured and numbered by the mean that they share, a frame around each mean."""
-    count = index.max() + 1
-    colours = sns.husl_palette(count, s=0.6, l=0.8)
+    means = np.unique(index)
+    colours = sns.husl_palette(len(means), s=0.6, l=0.8)
     font = {"color": INK, "weight": "bold", "size": 12, "gid": norm}
-    sns.heatmap(index, cmap=colours, annot=index + 1, annot_kws=font, cbar=False, ax=ax,
-                square=True, linewidths=4, xticklabels=["C1", "C2", "C3", "C4"],
-                yticklabels=["N1", "N2", "N3"])
+    sns.heatmap(
+        index, cmap=colours, annot=index + 1, annot_kws=font, cbar=False, ax=ax,
+        square=True, linewidths=4,
+        xticklabels=["C1", "C2", "C3", "C4"],
+        yticklabels=["N1", "N2", "N3"])
     ax.hlines(np.arange(0, N, 1 / H), 0, C, color="white", linewidth=0.8)  # pixels
     ax.vlines(np.arange(0, C, 1 / W), 0, N, color="white", linewidth=0.8)
-    for mean in range(count):
+    for mean in means:
         rows, columns = np.nonzero(index == mean)
-        ax.add_patch(Rectangle((columns[0], rows[0]), np.ptp(columns) + 1, np.ptp(rows) + 1,
-                               fill=False, zorder=3, clip_on=False))
+        frame = Rectangle(
+            (columns[0], rows[0]), np.ptp(columns) + 1, np.ptp(rows) + 1,
+            fill=False, zorder=3, clip_on=False)
+        ax.add_patch(frame)
     ax.xaxis.tick_top()
     bare(ax)

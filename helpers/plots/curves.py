@@ -16,14 +16,18 @@ def plot_validation_loss(history: DataFrame, dataset_title: str, historical: Dat
 
     history: columns norm, seed, epoch, val_loss. historical: norm, epoch, val_loss of another seed.
     """
-    ax, *labels = _plot_runs(history, historical, "val_loss", "{:.4f} nats", "log")
+    ax, ends, facts = _plot_runs(history, historical, "val_loss", "{:.4f} nats", "log")
     ax.set_ylabel("validation loss (nats)")
     low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(6))
+    locator = MaxNLocator(6)
+    if high > 10 * low:
+        locator = LogLocator(subs=(1, 2, 5))
+    ax.yaxis.set_major_locator(locator)
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
-    subtitle = f"Logarithmic axis. {_seeds_text(history)}"
-    return _labelled(ax, *labels, f"Validation loss on {dataset_title}", subtitle)
+    label_ends(ax, ends)
+    title = f"Validation loss on {dataset_title}"
+    return captioned(ax.figure, "svg", title, f"Logarithmic axis. {_seeds_text(history)}", *facts)
 
 
 @style()
@@ -32,67 +36,65 @@ def plot_validation_accuracy(history: DataFrame, dataset_title: str, historical:
 
     history, historical: as for the loss, with the column val_accuracy.
     """
-    ax, *labels = _plot_runs(history, historical, "val_accuracy", "{:.2f} %", "linear")
-    accuracy = history["val_accuracy"]
-    late = history["epoch"] > history["epoch"].max() / 5
+    ax, ends, facts = _plot_runs(history, historical, "val_accuracy", "{:.2f} %", "linear")
+    accuracy = history.val_accuracy
+    late = history.epoch > history.epoch.max() / 5
     low = np.floor(10 * accuracy[late].min() - 0.5) / 10
     ax.set(ylim=(low, 1.05 * accuracy.max() - 0.05 * low), ylabel="validation accuracy (%)")
     ax.text(0, 0.01, "//", ha="center", va="center", transform=ax.transAxes, gid="cut")
-    subtitle = (f"Axis starts at {low:g} %; cut off below: {sum(accuracy < low)} of {len(history)} "
-                f"points. {_seeds_text(history)}")
-    return _labelled(ax, *labels, f"Validation accuracy on {dataset_title}", subtitle)
+    label_ends(ax, ends)
+    title = f"Validation accuracy on {dataset_title}"
+    subtitle = (
+        f"Axis starts at {low:g} %; cut off below: {sum(accuracy < low)} of {len(history)} points. "
+        f"{_seeds_text(history)}")
+    return captioned(ax.figure, "svg", title, subtitle, *facts)
 
 
-def _plot_runs(history: DataFrame, historical: DataFrame | None, column: str, value: str,
-               scale: str) -> tuple[Axes, dict, list[str]]:
-    """Axes with the variants' lines, (x, y, label) of each end, and facts. value: format of a number."""
+def _plot_runs(
+    history: DataFrame, historical: DataFrame | None,
+    column: str, form: str, scale: str,
+) -> tuple[Axes, dict, list]:
+    """Axes with the variants' lines, (x, y, label) of each end, and facts. form: format of a number."""
     ax = blank(4.7).add_axes((0.095, 0.115, 0.52, 0.69), yscale=scale)
     if historical is None:
         historical = history.head(0)
     old = historical.set_index("norm")
     ends = {}
-    facts = []
+    facts = ["Line graph; ends of the lines"]
     for norm in _norms(history):
         look = LOOKS[norm]
         mean = _plot_seeds(ax, history, norm, column)
         ax.lines[-1].set(linestyle=look.line, marker=look.marker, markeredgecolor="white")
         epoch = mean.index[-1]
-        text = f"{VARIANTS[norm].short} {value.format(mean[epoch])}"
+        text = f"{VARIANTS[norm].short} {form.format(mean[epoch])}"
         if norm in old.index:
-            ax.plot(old.epoch[norm], old[column][norm], look.marker, color=look.colour,
-                    markerfacecolor="white", gid="historical")
-            text += f",\n1 historical seed (open) {value.format(old[column][norm])}"
+            ax.plot(
+                old.epoch[norm], old[column][norm], look.marker, color=look.colour,
+                markerfacecolor="white", gid="historical")
+            text += f",\n1 historical seed (open) {form.format(old[column][norm])}"
         ends[norm] = (epoch, mean[epoch], text)
-        facts.append(f"{text} (after epoch {mean.index[0]}: {value.format(mean.iloc[0])})")
+        facts.append(f"{text} (after epoch {mean.index[0]}: {form.format(mean.iloc[0])})")
     return ax, ends, facts
 
 
-def _labelled(ax: Axes, ends: dict, facts: list[str], title: str, subtitle: str) -> Figure:
-    label_ends(ax, ends)  # the limits of the axis are final now
-    return captioned(ax.figure, "svg", title, subtitle, "Line graph; ends of the lines", *facts)
-
-
 def _norms(history: DataFrame) -> list[str]:
-    return sorted(history["norm"].unique(), key=list(VARIANTS).index)
+    return [norm for norm in VARIANTS if norm in set(history.norm)]
 
 
 def _seeds_text(history: DataFrame) -> str:
-    seeds = history["seed"].unique()
-    if len(seeds) == 1:
-        return f"One seed ({seeds[0]})"
-    return f"Thick: mean of {len(seeds)} seeds, thin: each"
+    seeds = history.seed.unique()
+    return f"One seed ({seeds[0]})" if len(seeds) == 1 else f"Thick: mean of {len(seeds)} seeds, thin: each"
 
 
 def _plot_seeds(ax: Axes, history: DataFrame, norm: str, column: str) -> Series:
     """Draws a variant's seeds thin, then their mean thick; returns the mean by epoch."""
-    own = history[history["norm"] == norm]
-    curves = own.pivot(index="epoch", columns="seed", values=column)
-    colour = LOOKS[norm].colour
+    curves = history[history.norm == norm].pivot(index="epoch", columns="seed", values=column)
+    look = {"color": LOOKS[norm].colour}
     if curves.shape[1] > 1:
-        ax.plot(curves.index, curves, color=colour, linewidth=0.7, alpha=0.45, gid="seed")
+        ax.plot(curves, **look, linewidth=0.7, alpha=0.45, gid="seed")
     mean = curves.mean(axis=1, skipna=False)  # a seed that diverged is not left out of it
-    ax.plot(mean.index, mean, color=colour, linewidth=2, label=norm, gid="mean")
-    ax.set(xlabel="epoch", xlim=(0.5, history["epoch"].max() + 0.5))
+    ax.plot(mean, **look, linewidth=2, gid="mean")
+    ax.set(xlabel="epoch", xlim=(0.5, history.epoch.max() + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return mean
 
@@ -110,23 +112,22 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
     norms = _norms(history)
     figure, axes = panels(4, len(norms))
     shown = concat([history, historical, without_l1])
-    stretch(axes[0], *limits(shown["val_accuracy"]))
+    stretch(axes[0], *limits(shown.val_accuracy))
     axes[0].set_ylabel("validation accuracy (%)")
-    facts = []
+    facts = ["Line graphs"]
     for ax, norm in zip(axes, norms, strict=True):
         mean = _plot_seeds(ax, history, norm, "val_accuracy")
-        old = historical[historical["variant"] == norm].set_index("epoch")["val_accuracy"]
-        ax.plot(old.index, old, "--k", gid="historical")
+        old = historical[historical.variant == norm].set_index("epoch").val_accuracy
+        ax.plot(old, "--k", gid="historical")
         epoch = min(mean.index[-1], old.index[-1])  # all numbers after as many epochs
-        fact = f"{VARIANTS[norm].short}, epoch {epoch}:\n"
-        fact += f"here {mean[epoch]:.2f} %, historical {old[epoch]:.2f} %"
-        free = without_l1[without_l1["norm"] == norm].groupby("epoch")["val_accuracy"].mean()
+        fact = f"{VARIANTS[norm].short}, epoch {epoch}:\nhere {mean[epoch]:.2f} %, historical {old[epoch]:.2f} %"
+        free = without_l1[without_l1.norm == norm].groupby("epoch").val_accuracy.mean()
         if len(free):
-            ax.plot(free.index, free, ":", color=LOOKS[norm].colour, gid="without")
+            ax.plot(free, ":", color=LOOKS[norm].colour, gid="without")
             fact += f",\nno penalty (dotted) {free[:epoch].iloc[-1]:.2f} %"
         ax.set_title(fact, size=10)
         facts.append(fact)
     title = f"Validation accuracy on {dataset_title}: these runs and the historical one"
     subtitle = (f"{_seeds_text(history)}. Black, dashed: the historical run, one seed. "
                 "The axis is stretched towards 100 %")
-    return captioned(figure, "svg", title, subtitle, "Line graphs", *facts)
+    return captioned(figure, "svg", title, subtitle, *facts)

@@ -1,9 +1,9 @@
 """Errors of the main study: which digits are confused, which variants err on the same images."""
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from pandas import Series
 
 from helpers.config import VARIANTS
 from helpers.plots.style import INK, bare, blank, captioned, panels, style
@@ -24,9 +24,10 @@ def plot_confusion(matrices: dict, dataset_title: str, num_seeds: int = 1) -> Fi
     font = {"color": INK, "size": min(9, 24 / len(str(most)))}
     facts = []
     for ax, norm, errors in zip(axes, matrices, all_errors, strict=True):
-        sns.heatmap(errors, mask=diagonal, vmin=0, vmax=most + 1, cmap=colours, cbar=False, ax=ax,
-                    annot=np.where(errors, errors, ""), fmt="", annot_kws=font, square=True,
-                    linewidths=1)
+        sns.heatmap(
+            errors, mask=diagonal, vmin=0, vmax=most + 1, cmap=colours, cbar=False, ax=ax,
+            annot=np.where(errors, errors, ""), fmt="", annot_kws=font,
+            square=True, linewidths=1)
         bare(ax)
         ax.set(facecolor="#c8c8c8", xlabel="predicted digit")
         fact = f"{VARIANTS[norm].short}: {errors.sum():,} wrong"
@@ -42,14 +43,13 @@ def plot_confusion(matrices: dict, dataset_title: str, num_seeds: int = 1) -> Fi
 
 
 @style()
-def plot_overlap(counts: pd.Series, dataset_title: str, seed: int = 0) -> Figure:
+def plot_overlap(counts: Series, dataset_title: str, seed: int = 0) -> Figure:
     """How many images exactly these variants get wrong, as bars.
 
     counts: by tuples of norms, as `overlap_counts` returns them.
     """
     height = 1.1 + 0.36 * len(counts)
-    figure = blank(height)
-    ax = figure.add_axes((0.4, 0.02, 0.53, 1 - 0.9 / height), xticks=[])
+    ax = blank(height).add_axes((0.4, 0.02, 0.53, 1 - 0.9 / height), xticks=[])
     names = []
     for norms in counts.index:
         names.append(", ".join(VARIANTS[norm].short for norm in norms))
@@ -60,4 +60,4 @@ def plot_overlap(counts: pd.Series, dataset_title: str, seed: int = 0) -> Figure
     title = f"What the variants get wrong together and alone: {dataset_title}"
     subtitle = f"Number of images that exactly these variants misclassify, seed {seed}"
     facts = [f"{name}: {count:,}" for name, count in zip(names, counts, strict=True)]
-    return captioned(figure, "svg", title, subtitle, *facts)
+    return captioned(ax.figure, "svg", title, subtitle, *facts)

@@ -24,8 +24,8 @@ def plot_samples(data: Dataset) -> Figure:
         for row, image in enumerate(data.train_images[data.train_labels == digit][:6]):
             _draw(ax, left, 0.92 + CELL * row, image)
     title = f"{data.title}: the first six training images of each digit"
-    counts = f"{len(data.train_images):,} training and {len(data.val_images):,} validation images"
-    subtitle = f"{counts} of 28×28 pixels"
+    subtitle = (f"{len(data.train_images):,} training and {len(data.val_images):,} validation images "
+                "of 28×28 pixels")
     return captioned(figure, "png", title, subtitle, "A column a digit, dark ink on white")
 
 
@@ -41,13 +41,6 @@ def plot_augmentation(data: Dataset, recipe: Recipe, seed: int = 0) -> Figure:
         seen = augment(image.expand(8, 28, 28), matrices, recipe) * STD + MEAN  # (8, 1, 28, 28)
         for column, version in enumerate([image, *255 * seen.squeeze(1)]):
             _draw(ax, 0.1 + 0.872 * column, 1.04 + 0.8 * row, version)
-    title = f"{data.title}: training images and what the network sees of them"
-    subtitle = f"Augmentation: {describe_augmentation(recipe)}"
-    return captioned(figure, "png", title, subtitle, "Five images, eight versions of each")
-
-
-def describe_augmentation(recipe: Recipe) -> str:
-    """What the recipe changes in an image, as in "rotation ±10°, shift ±2 pixels", or "none"."""
     changes = {
         f"rotation ±{recipe.rotation:g}°": recipe.rotation,
         f"shift ±{recipe.shift:g} pixels": recipe.shift,
@@ -55,7 +48,10 @@ def describe_augmentation(recipe: Recipe) -> str:
         f"shear ±{recipe.shear:g}": recipe.shear,
         f"uncovered corners filled with {100 * recipe.fill:g} % ink": recipe.fill,
     }
-    return ", ".join(text for text, size in changes.items() if size) or "none"
+    told = ", ".join(text for text, size in changes.items() if size)
+    title = f"{data.title}: training images and what the network sees of them"
+    subtitle = f"Augmentation: {told or 'none'}"
+    return captioned(figure, "png", title, subtitle, "Five images, eight versions of each")
 
 
 @style()
@@ -70,21 +66,22 @@ def plot_misclassified(wrong: DataFrame, images: Tensor, norm: str, dataset_titl
     figure, ax = canvas(height)
     title = f"{VARIANTS[norm].title} on {dataset_title}: {len(shown)} of {len(wrong):,} errors"
     subtitle = f"Every one of the {len(images):,} images is classified correctly"
+    colour = LOOKS[norm].colour
     facts = []
     for number, row in enumerate(shown.itertuples()):
         subtitle = (f"Misclassified images, seed {row.seed}, in file order: index, true → predicted"
                     " digit, confidence in both")
         left = 0.1 + 3.98 * (number % 2)
         top = 0.92 + 1.32 * (number // 2)
-        _draw(ax, left, top, images[row.index], 10 * 0.112)
+        _draw(ax, left, top, images[row.index], 1.12)
         text = f"index {row.index}: {row.label} → {row.prediction}"
         ax.text(left + 1.27, top + 0.2, text, size=12, weight="bold")
-        box = ((left + 2.2) / WIDTH, 1 - (top + 1.1) / height, 1 / WIDTH, 0.65 / height)
-        bars = figure.add_axes(box, xlim=(0, 1), xticks=[], facecolor="#f3f3f3")
-        names = [f"true {row.label}", f"predicted {row.prediction}"]
-        shares = [row.true_confidence, row.confidence]
-        colour = LOOKS[norm].colour
-        drawn = bars.barh(names, shares, color=["white", colour], edgecolor=colour)
+        bars = figure.add_axes(
+            ((left + 2.2) / WIDTH, 1 - (top + 1.1) / height, 1 / WIDTH, 0.65 / height),
+            xlim=(0, 1), xticks=[], facecolor="#f3f3f3")
+        shares = {f"true {row.label}": row.true_confidence, f"predicted {row.prediction}": row.confidence}
+        drawn = bars.barh(
+            list(shares), shares.values(), color=["white", colour], edgecolor=colour)
         bars.bar_label(drawn, fmt=percent, padding=4)
         bare(bars)
         facts.append(f"{text} ({percent(row.confidence)}, true {percent(row.true_confidence)})")
@@ -102,5 +99,7 @@ def percent(share: float) -> str:
 
 def _draw(ax: Axes, x: float, y: float, image: Tensor, size: float = CELL) -> None:
     """An image, 0 to 255, as dark ink on white with a thin frame; x, y, size in inches."""
-    ax.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255, extent=(x, x + size, y + size, y))
-    ax.add_patch(Rectangle((x, y), size, size, fill=False, edgecolor="#c8c8c8"))
+    extent = (x, x + size, y + size, y)
+    ax.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255, extent=extent)
+    frame = Rectangle((x, y), size, size, fill=False, edgecolor="#c8c8c8")
+    ax.add_patch(frame)

@@ -25,7 +25,6 @@ from helpers.config import ParameterError, Study, check_name
 from helpers.files import ROOT, writable_folder
 from helpers.report.content import ReportError
 from helpers.report.execute import install, publish, run
-from helpers.report.page import failure
 
 MAIN = ROOT / "notebooks" / "mnist_normalization.ipynb"
 REFUSALS = ("ParameterError", "DataError")  # raised by a notebook about what it was given
@@ -47,24 +46,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Returns the options, all paths resolved."""
+    """Returns the options, the notebook's path resolved."""
     description, _, epilog = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
         "python -m helpers.report", description=description, epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "notebook", nargs="?", type=Path, default=MAIN,
-        help="default: notebooks/mnist_normalization.ipynb")
-    parser.add_argument(
-        "-p", "--parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="set a parameter of the notebook; may be given several times")
-    parser.add_argument(
-        "--output-dir", type=Path, help="default: runs/report in the project's folder")
-    parser.add_argument(
-        "--publish", action="store_true",
-        help="run on MNIST with every parameter at its default, then refresh what is committed: "
-             "the notebook with its outputs, its page and figures/; of the ablations what has "
-             "been trained")
+    parser.add_argument("notebook", nargs="?", type=Path, default=MAIN,
+                        help="default: notebooks/mnist_normalization.ipynb")
+    parser.add_argument("-p", "--parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                        help="set a parameter of the notebook; may be given several times")
+    parser.add_argument("--output-dir", type=Path, help="default: runs/report in the project's folder")
+    parser.add_argument("--publish", action="store_true", help=(
+        "run on MNIST with every parameter at its default, then refresh what is committed: the notebook with "
+        "its outputs, its page and figures/; of the ablations what has been trained"))
     options = parser.parse_args(arguments)
     options.notebook = options.notebook.resolve()
     options.parameters = {name: resolve(value) for name, value in options.parameters}
@@ -77,21 +71,20 @@ def report(options: argparse.Namespace) -> str:
     default = "publish" if options.publish else "report"
     folder = (options.output_dir or ROOT / "runs" / default).resolve()
     page = folder / f"{notebook.stem}.html"
-    parameters = options.parameters
     known = check(options, folder)
     writable_folder(folder, "output_dir")
-    if options.publish:
-        parameters = {name: value for name, value in PUBLISHED.items() if name in known}
     with tempfile.TemporaryDirectory() as temporary:
         new = Path(temporary)
-        if "output_dir" in known:
-            parameters["output_dir"] = temporary
-        failed = failure(run(notebook, new, parameters))
-        if failed and failed[1].ename in REFUSALS:  # the earlier report stays as it was
-            raise ParameterError(failed[1].evalue)
-        install(new, folder)
+        asked = PUBLISHED if options.publish else options.parameters
+        asked = {**asked, "output_dir": temporary}
+        failed = run(notebook, new, {name: value for name, value in asked.items() if name in known})
         if failed:
             where, error = failed
+            if error.ename in REFUSALS:  # the earlier report stays as it was
+                raise ParameterError(error.evalue)
+            (new / "summary.json").unlink(missing_ok=True)  # it would mean success
+        install(new, folder)
+        if failed:
             raise ReportError(f"{where}: {error.ename}: {error.evalue} (see {shown(page)})")
         summary = {}
         if (new / "summary.json").exists():
@@ -106,28 +99,23 @@ def report(options: argparse.Namespace) -> str:
 
 
 def check(options: argparse.Namespace, folder: Path) -> list[str]:
-    """Returns the names of the notebook's parameters.
-
-    Raises ParameterError when what is asked for can't be done.
-    """
+    """Returns the names of the notebook's parameters. Raises ParameterError for what can't be done."""
     notebook = options.notebook
     if not notebook.is_file() or notebook.suffix != ".ipynb":
         raise ParameterError(f"{shown(notebook)}: no such notebook; takes an .ipynb file")
     if options.output_dir == Path():  # what an empty name comes to, too
         raise ParameterError("output_dir: takes a folder other than the one you are in")
     if folder == notebook.parent:
-        raise ParameterError(
-            "the output folder is the notebook's own: the executed one would replace it")
+        raise ParameterError("the output folder is the notebook's own: the executed one would replace it")
     if options.publish and options.parameters:
-        raise ParameterError(
-            "--publish takes no parameters: what is committed is the notebook as it stands")
+        raise ParameterError("--publish takes no parameters: what is committed is the notebook as it stands")
+    if "output_dir" in options.parameters:
+        raise ParameterError("output_dir: give it as --output-dir")
     try:
         known = list(papermill.inspect_notebook(notebook))
     except Exception as error:  # no JSON, no language, no cells
         reason = [*str(error).splitlines(), type(error).__name__][0]
         raise ParameterError(f"{shown(notebook)} can't be read as a notebook: {reason}") from error
-    if "output_dir" in options.parameters:
-        raise ParameterError("output_dir: give it as --output-dir")
     if notebook == MAIN:
         Study.from_dict(options.parameters)
     for name in options.parameters:

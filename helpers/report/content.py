@@ -12,16 +12,14 @@ from helpers.files import FIGURE_MARK
 
 # Any other tag, <script> first of all, is shown as the text it is.
 HTML_TAGS = """
-a abbr acronym b blockquote br caption code col colgroup dd del details div dl dt em figcaption
-figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre s samp section span strong sub summary
-sup table tbody td tfoot th thead tr ul var"""
+a abbr acronym b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2
+h3 h4 h5 h6 hr i img ins kbd li mark ol p pre s samp section span strong sub summary sup table tbody td tfoot
+th thead tr ul var"""
 HTML_ATTRIBUTES = "class lang title alt style colspan rowspan open start"
 SVG_TAGS = "svg g defs path text tspan use clipPath rect"
 CLEANER = bleach.Cleaner(
-    HTML_TAGS.split(),
-    {"*": HTML_ATTRIBUTES.split(), "a": ["href"], "img": ["src"]},
-    ["http", "https", "mailto", "data"],
-    css_sanitizer=CSSSanitizer(allowed_css_properties=["text-align"]))
+    HTML_TAGS.split(), {"*": HTML_ATTRIBUTES.split(), "a": ["href"], "img": ["src"]},
+    ["http", "https", "mailto", "data"], css_sanitizer=CSSSanitizer(allowed_css_properties=["text-align"]))
 
 
 class ReportError(Exception):
@@ -34,13 +32,10 @@ def clean_html(source: str) -> str:
 
 
 def to_inline_svg(source: str, number: int, alt: str) -> str:
-    """Returns one of our figures as it stands in a page, its text selectable; "" for any other SVG.
-
-    number: the figure's on its page, put before its ids, which would repeat. alt: its name.
-    """
+    """Returns one of our figures, the page's `number`th, its text selectable; "" for any other SVG."""
     source = source.replace(' xmlns="http://www.w3.org/2000/svg"', "").replace("xlink:href", "href")
     source = re.sub(r"(?s)<style\b.*?</style>\s*", "", source)  # it would reach the whole page
-    source = re.sub(r'(\sid="|href="#|url\(#)', rf"\1figure{number}-", source)
+    source = re.sub(r'(\sid="|href="#|url\(#)', rf"\1figure{number}-", source)  # ids would repeat
     try:
         root = ElementTree.fromstring(source)
     except ElementTree.ParseError:
@@ -49,9 +44,9 @@ def to_inline_svg(source: str, number: int, alt: str) -> str:
     root.set("aria-label", alt)
     svg = ElementTree.tostring(root, encoding="unicode")
     tags = {node.tag for node in root.iter()}
-    is_foreign = root.get("data-from") != FIGURE_MARK or tags.difference(SVG_TAGS.split())
+    is_ours = root.get("data-from") == FIGURE_MARK and tags.issubset(SVG_TAGS.split())
     is_active = re.search(r'(href="|url\()(?!#)|\son\w+="', svg)
-    return "" if is_foreign or is_active else svg
+    return svg if is_ours and not is_active else ""
 
 
 def to_mathml(tex: str, display: str = "inline") -> str:
@@ -64,7 +59,6 @@ def to_mathml(tex: str, display: str = "inline") -> str:
     for node in root.iter():
         node.text = html.unescape(node.text or "")  # the converter writes "&#x003BC;" as text
         stays_tex = "\\" in node.text or (node.text == "&" and r"\&" not in tex)
-        lacks_part = len(node) == 1 and node.tag in ("mfrac", "munder", "mover")
-        if stays_tex or lacks_part:
+        if stays_tex or (len(node) == 1 and node.tag in ("mfrac", "munder", "mover")):  # lacks a part
             raise refusal
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)

@@ -11,7 +11,6 @@ from pathlib import Path
 import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
-from papermill.exceptions import PapermillExecutionError
 
 from helpers.files import ROOT, clear_results, write_atomically
 from helpers.report.content import ReportError
@@ -25,7 +24,7 @@ class LiveProgress:
         self.stream = stream
         self.flush = stream.flush
         self.rest = ""
-        self.shown = set()
+        self.shown = {""}
 
     def write(self, text: str) -> None:
         if self.stream.isatty():
@@ -35,8 +34,7 @@ class LiveProgress:
         *lines, self.rest = re.split(r"\r|\n|\x1b\[\d*[A-K]", self.rest + text)  # cursor movements
         for line in lines:
             label, bar, _ = line.rstrip().partition("%|")
-            is_done = not bar or label.endswith("100")
-            if label and is_done and label not in self.shown:
+            if label not in self.shown and (not bar or label.endswith("100")):
                 self.shown.add(label)
                 self.stream.write(line.rstrip() + "\n")
 
@@ -53,33 +51,25 @@ class QuietKernel(AsyncKernelManager):
 
 
 def run(notebook: Path, folder: Path, parameters: dict):
-    """Executes `notebook` in the project's folder; returns it, with the error that it ended in.
-
-    It goes into `folder` with its page. Raises ReportError when there can be no page.
-    """
+    """Executes `notebook` into `folder`, with its page; returns its `failure`, None without one."""
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors come as exceptions too
     executed = folder / notebook.name
-    progress = LiveProgress(sys.stderr)
     stopped = None
-    try:
-        papermill.execute_notebook(
-            nbformat.read(notebook, 4), executed, parameters, kernel_name="python3", cwd=ROOT,
-            kernel_manager_class=QuietKernel, progress_bar=False, stderr_file=progress)
-    except (PapermillExecutionError, RuntimeError) as error:
-        stopped = error
-    finally:
-        progress.close()
+    with contextlib.closing(LiveProgress(sys.stderr)) as progress:
+        try:
+            papermill.execute_notebook(
+                nbformat.read(notebook, 4), executed, parameters, kernel_name="python3", cwd=ROOT,
+                kernel_manager_class=QuietKernel, progress_bar=False, stderr_file=progress)
+        except (papermill.PapermillExecutionError, RuntimeError) as error:
+            stopped = error
     nb = nbformat.read(executed, 4)
     if stopped and not failure(nb):  # the kernel died, and papermill keeps nothing of it
-        code = [cell for cell in nb.cells if cell.cell_type == "code"]
-        last = max(code, key=lambda cell: cell.metadata.papermill.start_time or "")
+        last = max(_code_cells(nb), key=lambda cell: cell.metadata.papermill.start_time or "")
         message = f"{stopped}; perhaps it ran out of memory"
-        error = {"ename": type(stopped).__name__, "evalue": message}
-        last.outputs = [nbformat.v4.new_output("error", **error)]
-    page = to_html(nb, executed)
-    write_atomically(executed, nbformat.writes(nb).encode())
-    write_atomically(executed.with_suffix(".html"), page.encode())
-    return nb
+        last.outputs = [nbformat.v4.new_output("error", ename=type(stopped).__name__, evalue=message)]
+    executed.with_suffix(".html").write_bytes(to_html(nb, executed).encode())
+    executed.write_bytes(nbformat.writes(nb).encode())
+    return failure(nb)
 
 
 def copy_files(source: Path, target: Path) -> None:
@@ -100,22 +90,17 @@ def install(new: Path, folder: Path) -> None:
 
 
 def publish(new: Path, notebook: Path) -> None:
-    """Puts the outputs in `new` into the committed notebook, and its page and files beside it.
-
-    Raises ReportError when an output holds a path of this machine.
-    """
+    """Puts the outputs in `new` into the committed notebook, and its page and files beside it."""
     nb = nbformat.read(notebook, 4)
     nb.metadata.get("language_info", {}).pop("version", None)
     executed = nbformat.read(new / notebook.name, 4)
-    pairs = zip(_code_cells(nb), _code_cells(executed), strict=True)
-    for count, (cell, done) in enumerate(pairs, 1):
+    for count, (cell, done) in enumerate(zip(_code_cells(nb), _code_cells(executed), strict=True), 1):
         cell.outputs = done.outputs
-        cell.execution_count = count
-        for output in cell.outputs:
-            if "execution_count" in output:
-                output.execution_count = count
+        for part in (cell, *cell.outputs):
+            if "execution_count" in part:
+                part.execution_count = count
         text = json.dumps(cell.outputs)
-        for path in (ROOT, Path.home()):
+        for path in (ROOT, Path.home()):  # of this machine
             if path.name and json.dumps(str(path))[1:-1] in text:
                 raise ReportError(f"not published: an output of cell {count} holds the path {path}")
     page = to_html(nb, notebook)  # it can fail, so nothing is written before
@@ -127,5 +112,5 @@ def publish(new: Path, notebook: Path) -> None:
 
 def _code_cells(nb) -> list:
     """The cells with code, without the one in which papermill sets parameters."""
-    code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
-    return [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
+    return [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()
+            and "injected-parameters" not in cell.metadata.get("tags", [])]

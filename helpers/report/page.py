@@ -14,12 +14,10 @@ from bs4 import BeautifulSoup
 from jinja2 import pass_context
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from traitlets.config import Config
 
 from helpers.report.content import clean_html, to_inline_svg, to_mathml
 
-SHOWN_TYPES = [
-    "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+SHOWN_TYPES = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 HEADING = re.compile("^h[1-6]$")
 NUMBER = re.compile(r"[-+±<>−]? ?\d[^a-zA-Z]*|[-–—]?|nan", re.IGNORECASE)  # "99.45 ± 0.03 %", "–"
@@ -29,38 +27,35 @@ FOLDERS = re.compile(r"""(?x)  # of this machine, in a message
 
 
 def to_html(nb, path: Path) -> str:
-    """Returns an executed notebook as the page that will lie at `path`; tidies it in place.
-
-    Links to files that are not beside it become text.
-    Raises ReportError for a formula that stays TeX.
-    """
+    """Returns an executed notebook as the page that will lie at `path`; tidies it in place."""
     tidy(nb)
     numbers = itertools.count(1)
     exporter = HTMLExporter(
-        Config({"NbConvertBase": {"display_data_priority": SHOWN_TYPES}}),
         template_name="template", extra_template_basedirs=[str(Path(__file__).parent)],
         exclude_input_prompt=True, exclude_output_prompt=True, filters={
-            "markdown2html": markdown_to_html,
-            "clean_html": clean_html,
+            "markdown2html": markdown_to_html, "clean_html": clean_html,
             "without_folders": partial(FOLDERS.sub, ""),
             "inline_svg": lambda source, alt: to_inline_svg(source, next(numbers), alt)})
+    exporter.config.NbConvertBase.display_data_priority = SHOWN_TYPES
     resources = {"failure": failure(nb), "metadata": {"name": path.stem}}
-    page, _ = exporter.from_notebook_node(nb, resources)
-    soup = BeautifulSoup(page, "html.parser")
+    soup = BeautifulSoup(exporter.from_notebook_node(nb, resources)[0], "html.parser")
     for formula in soup.select("span.tex.inline, span.tex.block"):
         mathml = to_mathml(formula.get_text(), formula["class"][1])
         formula.replace_with(BeautifulSoup(mathml, "html.parser"))
     set_headings(soup)
-    set_opening(soup)
     for number, table in enumerate(soup.find_all("table"), 1):
-        set_table(table, number)
+        heading = table.find_previous(HEADING)
+        title = f": {heading.get_text()}" if heading else ""
+        set_table(table)
+        table.wrap(soup.new_tag("div", attrs={
+            "class": "table", "role": "region", "aria-label": f"Table {number}{title}", "tabindex": "0"}))
     for block in soup.find_all("pre"):
         block["tabindex"] = "0"  # a wide one scrolls, by keyboard too
     for image in soup.select("img:not([src^='data:image/'])"):  # the page fetches nothing
         image.replace_with(image.get("alt", ""))
     for link in soup.find_all("a", href=re.compile("(?i)^(?!#|https?:|mailto:)")):
         link["href"] = re.sub(r"\.ipynb$", ".html", link["href"])  # a notebook beside it has a page
-        if not os.path.exists(path.parent / link["href"]):
+        if not os.path.exists(path.parent / link["href"]):  # it would lead nowhere
             link.unwrap()
     return str(soup)
 
@@ -68,16 +63,14 @@ def to_html(nb, path: Path) -> str:
 def tidy(nb) -> None:
     """Removes what is no result, in place: stderr, bars, widgets, papermill's own notes."""
     nb.metadata.pop("widgets", None)
-    cells = []
-    for cell in nb.cells:
+    for cell in list(nb.cells):
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:  # those of this machine
             cell.source = re.sub(r"\n(output_dir|runs_dir|data_dir|scheduler) = .*", "", cell.source)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _is_result(output)]
-        if "papermill-error-cell-tag" not in tags and cell.source.strip() != "# Parameters":
-            cells.append(cell)
-    nb.cells = cells
+            cell.outputs = list(filter(_is_result, cell.outputs))
+        if "papermill-error-cell-tag" in tags or cell.source.strip() == "# Parameters":
+            nb.cells.remove(cell)
 
 
 def _is_result(output) -> bool:
@@ -146,21 +139,15 @@ def set_headings(soup: BeautifulSoup) -> None:
             soup.nav.ul.append(BeautifulSoup(entry, "html.parser"))
     state = "Failed: " if soup.find(id="failed") else ""
     soup.title.string = state + soup.h1.get_text()
-
-
-def set_opening(soup: BeautifulSoup) -> None:
-    """The contents come after what stands before the second section."""
-    text = soup.find(class_="text")
     sections = text.find_all("h2")
-    if len(sections) > 1:
-        second = sections[1].find_parent(class_="cell")
+    if len(sections) > 1:  # the contents come before the second
         opening = soup.new_tag("div", attrs={"class": "text"})
-        opening.extend(list(second.previous_siblings)[::-1])
+        opening.extend(list(sections[1].find_parent(class_="cell").previous_siblings)[::-1])
         soup.nav.insert_before(opening)
 
 
-def set_table(table, number: int) -> None:
-    """Header cells get their scope, columns of numbers a class; a wide table scrolls in a frame."""
+def set_table(table) -> None:
+    """Header cells get their scope, columns of numbers a class."""
     head = table.select("thead > tr")
     if len(head) == 2:
         pairs = list(zip(head[0].find_all("th"), head[1].find_all("th"), strict=False))
@@ -170,24 +157,20 @@ def set_table(table, number: int) -> None:
             head[1].decompose()
     for cell in table.find_all("th"):
         words = cell.get_text(strip=True)
-        cell["scope"] = "col" if cell.find_parent("thead") else "row"
         if not words:
             cell.name = "td"  # a corner is no header
-            del cell["scope"]
-        elif cell["scope"] == "row" and len(words) < 35:
-            cell["class"] = ["short"]
-    cells = []
+        elif cell.find_parent("thead"):
+            cell["scope"] = "col"
+        else:
+            cell["scope"] = "row"
+            if len(words) < 35:
+                cell["class"] = ["short"]
+    rows = []
     for row in table.find_all("tr"):
         del row["style"]  # pandas aligns all headers alike
-        cells.append(row.find_all(["th", "td"])[::-1])  # a rowspan shifts those to its left
-    for column in zip(*cells, strict=False):
+        rows.append(row.find_all(["th", "td"])[::-1])  # a rowspan shifts those to its left
+    for column in zip(*rows, strict=False):
         body = [cell.get_text(strip=True) for cell in column if not cell.find_parent("thead")]
         if body and all(map(NUMBER.fullmatch, body)):
             for cell in column:
                 cell["class"] = [*cell.get("class", []), "number"]
-    heading = table.find_previous(HEADING)
-    name = f"Table {number}"
-    if heading:
-        name += f": {heading.get_text()}"
-    frame = f'<div class="table" role="region" aria-label="{html.escape(name)}" tabindex="0"></div>'
-    table.wrap(BeautifulSoup(frame, "html.parser").div)

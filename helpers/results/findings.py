@@ -6,13 +6,13 @@ Nothing here is typed in that a run could contradict.
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
+from pandas import DataFrame
 
 from helpers.config import TARGET_NAMES, VARIANTS, Study
 from helpers.data import Dataset
 from helpers.files import write_atomically, write_json
 from helpers.machine import environment
-from helpers.results.frames import Records, final_frame, historical_ends, history_frame, pairs_frame
+from helpers.results.frames import Records, epoch_seconds, final_frame, historical_ends, history_frame, pairs_frame
 from helpers.results.intervals import LEVEL, wilson_interval
 from helpers.results.words import join_words, p_text, plural
 from helpers.runs.store import publish_records
@@ -22,12 +22,13 @@ def pair_sentence(pair, num_val: int) -> str:
     """What one row of `pairs_frame` says; num_val: how many images there are."""
     a = VARIANTS[pair.a].short
     b = VARIANTS[pair.b].short
+    if pair.difference == 0:
+        right = f"images right on average ({pair.n} seeds)"
+        if pair.n == 1:
+            right = f"of {num_val:,} images right (one seed)"
+        return f"{a} and {b}: a tie; they get equally many {right}."
     if pair.difference < 0:
         a, b = b, a
-    if pair.difference == 0:
-        one_seed = f"of {num_val:,} images right (one seed)"
-        right = one_seed if pair.n == 1 else f"images right on average ({pair.n} seeds)"
-        return f"{a} and {b}: a tie; they get equally many {right}."
     more = abs(pair.difference)
     clear = pair.p_holm < 1 - LEVEL
     p = p_text(pair.p_holm)
@@ -51,21 +52,29 @@ def findings(records: Records, study: Study, data: Dataset) -> list[str]:
     num_runs = len(study.norms) * len(study.seeds)
     if len(records) < num_runs:
         sentences.append(f"{num_runs - len(records)} of {num_runs} runs failed; what follows stands on the others.")
-    sentences.append(_accuracy_finding(final, study, data))
+    basis = f"{final.n.max()} seeds"
+    if final.n.nunique() > 1:
+        basis = "the number of seeds differs, see the table"
+    elif final.n[0] == 1:
+        basis = "one seed, interval from the images"
+    scores = [f"{VARIANTS[row.norm].short} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
+              for row in final.itertuples()]
+    sentences.append(f"Validation accuracy on {data.title} after {plural(study.num_epochs, 'epoch')}: "
+                     f"{join_words(scores)} ({basis}).")
     sentences += [pair_sentence(pair, num_val) for pair in pairs.itertuples()]
-    most, least = final.parameters.max(), final.parameters.min()
-    if most > least:
-        largest, smallest = (_names(final.norm[final.parameters == number]) for number in (most, least))
-        sentences.append(f"{largest} learns {most:,} parameters, {most / least:.1f} times the {least:,} of {smallest}.")
+    names = final.groupby("parameters").norm.agg(_names)
+    least, most = names.index[[0, -1]]
+    if least < most:
+        sentences.append(f"{names[most]} learns {most:,} parameters, {most / least:.1f} times the {least:,} of "
+                         f"{names[least]}.")
     return sentences + historical_findings(final, study, data)
 
 
-def _choice(final: pd.DataFrame, pairs: pd.DataFrame, study: Study, num_val: int) -> str:
+def _choice(final: DataFrame, pairs: DataFrame, study: Study, num_val: int) -> str:
     """Which normalisation to choose."""
     num_seeds = final.n.max()
     if len(final) == 1:
-        end = " to the end" if len(study.norms) > 1 else ""
-        return f"{final.variant[0]} alone was trained{end}"
+        return f"{final.variant[0]} alone was trained{' to the end' if len(study.norms) > 1 else ''}"
     if num_seeds == 1:
         return "one seed can't show which normalisation is best: run several before you choose"
     clear = pairs[(pairs.p_holm < 1 - LEVEL) & (pairs.n > 1)]
@@ -75,42 +84,26 @@ def _choice(final: pd.DataFrame, pairs: pd.DataFrame, study: Study, num_val: int
     best = final[~beaten]
     if len(best) == 1:
         return f"choose {best.variant.item()}: no other variant reaches it"
-    between = f" between these; {_names(final.norm[beaten][:1])} is behind" if beaten.any() else ""
+    behind = f" between these; {_names(final.norm[beaten])} is behind" if beaten.any() else ""
     return (f"nothing shows a best normalisation: {_names(best.norm)} are not told apart by {num_seeds} seeds and "
-            f"{num_val:,} images. Choose by cost{between}")
+            f"{num_val:,} images. Choose by cost{behind}")
 
 
 def _names(norms: Sequence[str]) -> str:
     return join_words([VARIANTS[norm].short for norm in norms])
 
 
-def _accuracy_finding(final: pd.DataFrame, study: Study, data: Dataset) -> str:
-    """Each variant's accuracy and interval, and on how many seeds they stand."""
-    basis = f"{final.n.max()} seeds"
-    if final.n.max() == 1:
-        basis = "one seed, interval from the images"
-    elif final.n.nunique() > 1:
-        basis = "the number of seeds differs, see the table"
-    scores = [f"{VARIANTS[row.norm].short} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
-              for row in final.itertuples()]
-    epochs = plural(study.num_epochs, "epoch")
-    return f"Validation accuracy on {data.title} after {epochs}: {join_words(scores)} ({basis})."
-
-
-def historical_findings(final: pd.DataFrame, study: Study, data: Dataset) -> list[str]:
+def historical_findings(final: DataFrame, study: Study, data: Dataset) -> list[str]:
     """What becomes of the historical run's conclusions; none where `data` are not its images."""
     ends = historical_ends(data)
     if ends is None:
         return []
-    sentences = []
     num_val = len(data.val_labels)
-    layer, group, batch = ends.set_index("norm").loc[["layer", "group", "batch"]].itertuples()
+    batch, group, layer = ends.itertuples()
     low, high = wilson_interval(layer.val_correct, num_val)
-    if low <= group.val_accuracy <= high:
-        gap = group.val_correct - layer.val_correct
-        sentences.append(
-            f"The historical run preferred GroupNorm to LayerNorm for {gap} of {num_val:,} images "
-            f"and one seed: noise, since LayerNorm's own interval was {low:.2f} to {high:.2f} %.")
+    gap = group.val_correct - layer.val_correct
+    sentences = [f"The historical run preferred GroupNorm to LayerNorm for {gap} of {num_val:,} images and one seed: "
+                 f"noise, since LayerNorm's own interval was {low:.2f} to {high:.2f} %."]
     recipe = study.training_recipe()
     for row in final[final.norm == "batch"].itertuples():
         if recipe.l1_lambda < 0.01 and row.low > batch.val_accuracy:
@@ -123,14 +116,12 @@ def historical_findings(final: pd.DataFrame, study: Study, data: Dataset) -> lis
 
 def findings_markdown(records: Records, failures: Sequence[str], study: Study, data: Dataset) -> str:
     """For the notebook's "In brief": the data's notice, what failed, and the findings as a list."""
-    lines = [f"> **A run failed.** {failure}\n" for failure in failures]
-    if data.notice:
-        lines.insert(0, f"> **Notice.** {data.notice}\n")
+    lines = [f"> **Notice.** {data.notice}\n"] if data.notice else []
+    lines += [f"> **A run failed.** {failure}\n" for failure in failures]
     lines.append(
         f"**{plural(len(records), 'run')}** ({plural(len(study.norms), 'variant')} × "
-        f"{plural(len(study.seeds), 'seed')}) "
-        f"of {plural(study.num_epochs, 'epoch')}, recipe `{study.recipe}`, on {data.title}: "
-        f"{len(data.train_labels):,} training and {len(data.val_labels):,} validation images.\n")
+        f"{plural(len(study.seeds), 'seed')}) of {plural(study.num_epochs, 'epoch')}, recipe `{study.recipe}`, on "
+        f"{data.title}: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images.\n")
     lines += [f"- {finding}" for finding in findings(records, study, data)]
     return "\n".join(lines)
 
@@ -139,21 +130,17 @@ def save_results(folder: Path, records: Records, failures: Sequence[str], study:
     """Writes `results.csv`, `records/mnist_normalization.jsonl`, then `summary.json`."""
     publish_records(records, "mnist_normalization", folder / "records")
     write_atomically(folder / "results.csv", history_frame(records).to_csv(index=False).encode())
-    final = final_frame(records).astype(object)
-    runs = []
-    for record in records:
-        seconds = sum(epoch["seconds"] for epoch in record["history"])
-        runs.append({"run_id": record["run_id"], "seconds": seconds})
+    variants = final_frame(records).replace({float("nan"): None}).to_dict("records")
+    runs = [{"run_id": record["run_id"], "seconds": sum(epoch_seconds([record]))} for record in records]
     write_summary(
         folder, f"Three normalisations on {data.title}", data, findings(records, study, data),
         fingerprint=data.fingerprint, num_train=len(data.train_labels), num_val=len(data.val_labels),
         recipe=study.recipe, seeds=study.seeds, num_epochs=study.num_epochs, num_runs=len(records), failures=failures,
-        variants=final.where(final.notna(), None).to_dict("records"), runs=runs,
-        environment=records[0]["environment"] if records else {})
+        variants=variants, runs=runs, environment=records[0]["environment"] if records else {})
 
 
 def write_summary(folder: Path, title: str, data: Dataset, findings: Sequence[str], **more) -> None:
     """Writes a notebook's `summary.json`. Called last: the file's presence means success."""
-    content = {"title": title, "dataset": data.name, "dataset_title": data.title, "findings": list(findings),
-               "environment": environment()}
-    write_json(folder / "summary.json", {**content, **more})
+    write_json(folder / "summary.json", {
+        "title": title, "dataset": data.name, "dataset_title": data.title, "findings": findings,
+        "environment": environment(), **more})

@@ -52,9 +52,7 @@ def paired_p(differences: Sequence[float], mcnemar: Sequence[float] = ()) -> flo
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction (1979): the smallest times their number, the next times one less, never falling."""
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
+    times = np.arange(len(p_values), 0, -1)
+    adjusted = np.zeros(len(p_values))
+    adjusted[np.argsort(p_values)] = np.maximum.accumulate(times * np.sort(p_values)).clip(max=1)
+    return adjusted.tolist()

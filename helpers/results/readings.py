@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
+from pandas import DataFrame, Series
 
 from helpers.config import VARIANTS, Study
 from helpers.data import MEAN, STD, Dataset
-from helpers.results.frames import Records, historical_last
+from helpers.results.frames import Records, epoch_seconds, historical_last
 from helpers.results.intervals import prediction_half_width
 from helpers.results.words import in_words, plural
 
@@ -15,64 +15,53 @@ from helpers.results.words import in_words, plural
 def pixel_statistics(data: Dataset) -> str:
     """The data's sizes, and its pixels beside the constants used for normalising."""
     pixels = data.train_images.double().div(255)
-    return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} "
-            f"validation images. The training pixels have mean {pixels.mean():.4f} and standard "
-            f"deviation {pixels.std():.4f} in [0, 1]; all images are normalised with MNIST's "
-            f"{MEAN} and {STD}.")
+    return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images. "
+            f"The training pixels have mean {pixels.mean():.4f} and standard deviation {pixels.std():.4f} in [0, 1]; "
+            f"all images are normalised with MNIST's {MEAN} and {STD}.")
 
 
 def training_report(records: Records, failures: Sequence[str], study: Study, data: Dataset) -> str:
     """What was trained, on how much, and how long it took."""
-    seconds = [epoch["seconds"] for record in records for epoch in record["history"]] or [0]
-    parts = [
-        f"**{plural(len(records), 'training run')}** of {plural(study.num_epochs, 'epoch')} on the "
-        f"{len(data.train_labels):,} training images of {data.title}, validated on "
-        f"{len(data.val_labels):,}: {sum(seconds) / 60:.1f} minutes of training in all, "
-        f"{np.median(seconds):.1f} s an epoch (median)."]
+    seconds = epoch_seconds(records) or [0]
+    parts = [f"**{plural(len(records), 'training run')}** of {plural(study.num_epochs, 'epoch')} on the "
+             f"{len(data.train_labels):,} training images of {data.title}, validated on {len(data.val_labels):,}: "
+             f"{sum(seconds) / 60:.1f} minutes of training in all, {np.median(seconds):.1f} s an epoch (median)."]
     if study.reuse_records:
-        parts.append("As asked, runs that are among the published records were taken from there, "
-                     "not trained.")
+        parts.append("As asked, runs that are among the published records were taken from there, not trained.")
     parts += [f"**Failed:** {failure}." for failure in failures]
     return "\n\n".join(parts)
 
 
-def loss_reading(history: pd.DataFrame) -> str:
+def loss_reading(history: DataFrame) -> str:
     """What the loss curves show: their end and their lowest point."""
+    curves = history.pivot_table("val_loss", "epoch", "norm", sort=False)
     parts = [f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.4f} nats "
-             f"(lowest: {curve.min():.4f} in epoch {curve.idxmin()})"
-             for norm, curve in _mean_curves(history, "val_loss").items()]
+             f"(lowest: {curve.min():.4f} in epoch {curve.idxmin()})" for norm, curve in curves.items()]
     over = ", mean over seeds" if history.seed.nunique() > 1 else ""
     return f"Validation loss{over}: {'; '.join(parts)}."
 
 
-def accuracy_reading(history: pd.DataFrame) -> str:
+def accuracy_reading(history: DataFrame) -> str:
     """What the accuracy curves show: when each variant is near its end, for good."""
     parts = []
-    for norm, curve in _mean_curves(history, "val_accuracy").items():
-        part = f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.2f} %"
-        far = curve.index[(curve - curve.iloc[-1]).abs() > 0.1]
-        settled = max(far, default=0) + 1
+    for norm, curve in history.pivot_table("val_accuracy", "epoch", "norm", sort=False).items():
+        end = curve.iloc[-1]
+        part = f"{VARIANTS[norm].short} ends at {end:.2f} %"
+        settled = max(curve.index[abs(curve - end) > 0.1], default=0) + 1
         if settled < curve.index[-1]:
             part += f" and stays within 0.1 points of that from epoch {settled} on"
         parts.append(part)
     return f"{'; '.join(parts)}."
 
 
-def _mean_curves(history: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Means over seeds: one row an epoch, one column a variant."""
-    return history.pivot_table(column, "epoch", "norm", sort=False)
-
-
-def historical_reading(history: pd.DataFrame, without_l1: pd.DataFrame | None = None) -> str:
+def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) -> str:
     """Whether the historical run ends where one further seed of these runs would; on MNIST alone.
 
     without_l1: histories of the same BatchNorm without its penalty; its cost is told then too.
     """
     if set(history.dataset) != {"mnist"}:
-        return ("The historical run was validated on MNIST's test images: these runs can't stand "
-                "beside it.")
-    old = historical_last().reset_index()[["norm", "epoch", "val_accuracy"]]
-    ends = history.merge(old, on=["norm", "epoch"], suffixes=("", "_there"))
+        return "The historical run was validated on MNIST's test images: these runs can't stand beside it."
+    ends = history.merge(historical_last(), on=["norm", "epoch"], suffixes=("", "_there"))
     if ends.empty:
         return "These runs are too short to stand beside the historical run's end."
     by_norm = ends.groupby("norm", sort=False)
@@ -91,21 +80,15 @@ def historical_reading(history: pd.DataFrame, without_l1: pd.DataFrame | None = 
     if checks:
         at_once = f", all {checks} at once," if checks > 1 else ""
         text += f" In brackets the range in which one further seed ends{at_once} 95 times in 100."
-    if without_l1 is not None:
-        text += _penalty_cost(ends[ends.norm == "batch"], without_l1)
+    if without_l1 is None:
+        return text
+    both = ends.merge(without_l1, on=["norm", "seed", "epoch"], suffixes=("", "_free"))
+    if len(both):
+        cost = both.val_accuracy_free - both.val_accuracy
+        text += (f" Without its penalty, all else as it was, BatchNorm is at {both.val_accuracy_free.mean():.2f} % "
+                 f"in epoch {both.epoch[0]} instead of {both.val_accuracy.mean():.2f} %: the penalty cost "
+                 f"{in_words(cost)} ({plural(len(cost), 'seed')}).")
     return text
-
-
-def _penalty_cost(with_l1: pd.DataFrame, without_l1: pd.DataFrame) -> str:
-    """What the penalty costs BatchNorm, seed by seed, at that epoch; "" without common seeds."""
-    both = with_l1.merge(without_l1, on=["norm", "seed", "epoch"], suffixes=("", "_free"))
-    if both.empty:
-        return ""
-    cost = both.val_accuracy_free - both.val_accuracy
-    return (f" Without its penalty, all else as it was, {VARIANTS['batch'].bare} is at "
-            f"{both.val_accuracy_free.mean():.2f} % in epoch {both.epoch[0]} instead of "
-            f"{both.val_accuracy.mean():.2f} %: the penalty cost {in_words(cost)} "
-            f"({plural(len(cost), 'seed')}).")
 
 
 def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) -> str:
@@ -113,26 +96,23 @@ def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) ->
     parts = []
     for norm, matrix in matrices.items():
         errors = matrix - np.diag(np.diag(matrix))
-        part = f"{VARIANTS[norm].short} makes no error"
+        part = "makes no error"
         if errors.any():
-            digit, read_as = np.unravel_index(errors.argmax(), errors.shape)
-            part = (f"{VARIANTS[norm].short} most often reads {digit} as {read_as} "
-                    f"({errors.max()} of its {plural(errors.sum(), 'error')})")
-        parts.append(part)
+            digit, read_as = np.argwhere(errors == errors.max())[0]
+            part = f"most often reads {digit} as {read_as} ({errors.max()} of its {plural(errors.sum(), 'error')})"
+        parts.append(f"{VARIANTS[norm].short} {part}")
     over = f"Summed over {num_seeds} seeds: " if num_seeds > 1 else ""
     return f"{over}{'; '.join(parts)}."
 
 
-def overlap_reading(counts: pd.Series) -> str:
+def overlap_reading(counts: Series) -> str:
     """How many errors the variants share."""
-    total = counts.sum()
+    total = plural(counts.sum(), "image")
     sizes = counts.index.map(len)
     most = max(sizes)
-    if most == 1 or total == 0:
-        return f"{plural(total, 'image')} misclassified."
-    together = counts[sizes == most].sum()
-    alone = counts[sizes == 1].sum()
+    if most == 1 or not counts.any():
+        return f"{total} misclassified."
+    together, alone = (counts[sizes == size].sum() for size in (most, 1))
     everyone = "both" if most == 2 else f"all {most}"
-    return (f"At least one variant gets {plural(total, 'image')} wrong: {together} of them wrong "
-            f"for {everyone} ({100 * together / total:.0f} %), {alone} for one alone "
-            f"({100 * alone / total:.0f} %).")
+    return (f"At least one variant gets {total} wrong: {together} of them wrong for {everyone} "
+            f"({100 * together / counts.sum():.0f} %), {alone} for one alone ({100 * alone / counts.sum():.0f} %).")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
+from pandas import DataFrame
 
 from helpers.config import VARIANTS, RunConfig
 from helpers.data import NUM_CLASSES, Dataset
@@ -12,129 +12,115 @@ from helpers.machine import environment
 from helpers.model import BLOCKS, build_model, make_norm, num_parameters
 from helpers.results.words import plural
 
-WITH_UNITS = {"batch_size": "batch_size (images)", "l1_lambda": "l1_lambda (nats)", "rotation": "rotation (degrees)",
-              "shift": "shift (pixels)"}
+WITH_UNITS = {"batch_size": "batch_size (images)", "l1_lambda": "l1_lambda (nats)",
+              "rotation": "rotation (degrees)", "shift": "shift (pixels)"}
 # What a block's norm learns, and how many means it computes, as formulas.
 FORMULAS = {"layer": ("2CHW", "N"), "group": ("2C", "N·groups"), "batch": ("2C", "C")}
 
 
-def recipe_table(configs: Sequence[RunConfig]) -> pd.DataFrame:
+def recipe_table(configs: Sequence[RunConfig]) -> DataFrame:
     """Every value that the runs are trained with: one row a parameter, one column a variant."""
     columns = {}
     for config in configs:
         seeds = [str(other.seed) for other in configs if other.norm == config.norm]
+        values = {"num_epochs": config.num_epochs, "seeds": ", ".join(seeds),
+                  "num_groups": config.num_groups or "", **asdict(config.recipe)}
         columns[VARIANTS[config.norm].title] = {
-            "num_epochs": config.num_epochs, "seeds": ", ".join(seeds), "num_groups": config.num_groups or "",
-            **asdict(config.recipe)}
-    table = pd.DataFrame(columns, dtype=object).rename(index=WITH_UNITS)
-    return table.map(_plain).rename_axis("parameter")
+            WITH_UNITS.get(name, name): f"{value:g}" if isinstance(value, float) else str(value)
+            for name, value in values.items()}
+    return DataFrame(columns).rename_axis("parameter")
 
 
-def _plain(value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def environment_table(device: str) -> pd.DataFrame:
+def environment_table(device: str) -> DataFrame:
     """What this notebook runs on."""
-    return pd.DataFrame({"value": environment(device)}).rename_axis("environment")
+    return DataFrame({"value": environment(device)}).rename_axis("environment")
 
 
-def label_table(data: Dataset) -> pd.DataFrame:
+def label_table(data: Dataset) -> DataFrame:
     """Images of each class, in training and validation."""
-    table = pd.DataFrame({"training images": np.bincount(data.train_labels, minlength=NUM_CLASSES),
-                          "validation images": np.bincount(data.val_labels, minlength=NUM_CLASSES)})
-    return table.rename(index=str).rename_axis("digit")
+    table = DataFrame({"training images": np.bincount(data.train_labels, minlength=NUM_CLASSES),
+                       "validation images": np.bincount(data.val_labels, minlength=NUM_CLASSES)})
+    return table.rename(str).rename_axis("digit")
 
 
-def parameter_table(num_groups: int, batch_size: int) -> pd.DataFrame:
+def parameter_table(num_groups: int, batch_size: int) -> DataFrame:
     """For each block what a norm learns, and how many means it computes from a batch."""
     learned = {}
     means = {}
     for norm, variant in VARIANTS.items():
         size, number = FORMULAS.get(norm, ("γ and β", "counted"))
-        learned[f"{variant.bare} learns {size}"] = _with_sum(_learned(norm, num_groups))
-        counts = [variant.means(batch_size, block[1], num_groups) for block in BLOCKS]
-        means[f"{variant.bare}: means of {batch_size} images ({number})"] = _with_sum(counts)
-    shapes = [f"{channels}×{size}×{size}" for _, channels, size, _ in BLOCKS]
-    table = pd.DataFrame({"C×H×W": [*shapes, ""], **learned, **means})
-    blocks = [str(number + 1) for number in range(len(BLOCKS))]
-    return table.set_index(pd.Index([*blocks, "all"], name="block"))
+        learned[f"{variant.bare} learns {size}"] = _learned(norm, num_groups)
+        means[f"{variant.bare}: means of {batch_size} images ({number})"] = [
+            variant.means(batch_size, channels, num_groups) for _, channels, *_ in BLOCKS]
+    counts = DataFrame(learned | means)
+    counts.index = (counts.index + 1).map(str)
+    counts.loc["all"] = counts.sum()
+    table = counts.map("{:,}".format).rename_axis("block")
+    table.insert(0, "C×H×W", [f"{channels}×{size}×{size}" for _, channels, size, _ in BLOCKS] + [""])
+    return table
 
 
 def _learned(norm: str, num_groups: int) -> list[int]:
     """How many numbers the norm of each block learns."""
-    norms = [make_norm(norm, channels, size, num_groups) for _, channels, size, _ in BLOCKS]
-    return [num_parameters(layer) for layer in norms]
+    return [num_parameters(make_norm(norm, channels, size, num_groups)) for _, channels, size, _ in BLOCKS]
 
 
-def _with_sum(counts: Sequence[int]) -> list[str]:
-    return [f"{count:,}" for count in [*counts, sum(counts)]]
-
-
-def network_table(num_groups: int) -> pd.DataFrame:
+def network_table(num_groups: int) -> DataFrame:
     """The three networks side by side."""
     rows = {}
     for norm, variant in VARIANTS.items():
-        net = build_model(norm, num_groups, seed=0)
+        net = build_model(norm, num_groups)
         total = num_parameters(net)
         learned = sum(_learned(norm, num_groups))
-        mean_of = variant.mean_of
-        if norm == "group":
-            mean_of += f" ({plural(num_groups, 'group')})"
+        groups = f" ({plural(num_groups, 'group')})" if norm == "group" else ""
         rows[variant.title] = {
-            "parameters": f"{total:,}",
-            "in convolutions": f"{total - learned:,}",
+            "parameters": f"{total:,}", "in convolutions": f"{total - learned:,}",
             "in normalisation": f"{learned:,} ({100 * learned / total:.0f} %)",
-            "one mean for each": mean_of,
+            "one mean for each": f"{variant.mean_of}{groups}",
             "needs running averages": "yes" if list(net.buffers()) else "no",
             "L1 penalty": "yes" if variant.l1 else "no"}
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("variant")
+    return DataFrame(rows).T.rename_axis("variant")
 
 
-def final_table(final: pd.DataFrame) -> pd.DataFrame:
+def final_table(final: DataFrame) -> DataFrame:
     """`final_frame` for readers: one column a variant, the historical run's end below ours."""
     digits = 1 if final.n.max() > 1 else 0
     columns = {}
     for row in final.itertuples():
-        values = {
-            "parameters": f"{row.parameters:,}",
-            "seeds": f"{row.n}",
+        columns[row.variant] = {
+            "parameters": f"{row.parameters:,}", "seeds": f"{row.n}",
             "validation accuracy (%)": f"{row.val_accuracy:.2f}",
-            "std over seeds (%)": "one seed" if np.isnan(row.std) else f"{row.std:.2f}",
+            "std over seeds (%)": f"{row.std:.2f}" if row.n > 1 else "one seed",
             "95 % interval (%)": f"{row.low:.2f} to {row.high:.2f}",
-            "validation loss (nats)": f"{row.val_loss:.4f}",
-            "wrong images": f"{row.errors:.{digits}f}",
-            "training accuracy (%)": f"{row.train_accuracy:.2f}",
-            "L1 penalty (nats)": f"{row.l1_penalty:.4f}"}
+            "validation loss (nats)": f"{row.val_loss:.4f}", "wrong images": f"{row.errors:.{digits}f}",
+            "training accuracy (%)": f"{row.train_accuracy:.2f}", "L1 penalty (nats)": f"{row.l1_penalty:.4f}"}
         if "historical_epoch" in final:
-            accuracy = f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})"
-            values["historical accuracy (%)"] = accuracy
-            values["historical loss (nats)"] = f"{row.historical_val_loss:.4f}"
-        columns[row.variant] = values
-    return pd.DataFrame(columns).rename_axis("last epoch")
+            columns[row.variant] |= {
+                "historical accuracy (%)": f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})",
+                "historical loss (nats)": f"{row.historical_val_loss:.4f}"}
+    return DataFrame(columns).rename_axis("last epoch")
 
 
-def pairs_table(pairs: pd.DataFrame) -> pd.DataFrame:
+def pairs_table(pairs: DataFrame) -> DataFrame:
     """`pairs_frame` for readers."""
     several = pairs.n.max() > 1
-    images = "{:.1f}" if several else "{:.0f}"
+    digits = 1 if several else 0
     test = "paired t over seeds" if several else "McNemar, exact"
     if several and pairs.n.min() == 1:
         test += "; McNemar for one"
-    names = [f"{VARIANTS[pair.a].short} against {VARIANTS[pair.b].short}" for pair in pairs.itertuples()]
-    differences = [f"{pair.difference:+.0f}" if pair.n == 1 else f"{pair.difference:+.1f} ± {pair.half_width:.1f}"
-                   for pair in pairs.itertuples()]
-    table = pd.DataFrame({
-        "only the first is right (images)": pairs.only_a.map(images.format),
-        "only the second is right (images)": pairs.only_b.map(images.format),
-        "difference (images)": differences,
-        "seeds": pairs.n.map(str),
-        f"p ({test})": pairs.p.map(_p_value),
-        "p, Holm-corrected": pairs.p_holm.map(_p_value)})
-    if several:
-        extremes = [f"{_p_value(min(ps))} to {_p_value(max(ps))}" for ps in pairs.mcnemar]
-        table["McNemar's p, smallest and largest of the seeds"] = extremes
-    return table.set_index(pd.Index(names, name="pair"))
+    rows = {}
+    for pair in pairs.itertuples():
+        interval = f"{pair.difference:+.1f} ± {pair.half_width:.1f}"
+        row = {
+            "only the first is right (images)": f"{pair.only_a:.{digits}f}",
+            "only the second is right (images)": f"{pair.only_b:.{digits}f}",
+            "difference (images)": interval if pair.n > 1 else f"{pair.difference:+.0f}",
+            "seeds": f"{pair.n}", f"p ({test})": _p_value(pair.p), "p, Holm-corrected": _p_value(pair.p_holm)}
+        if several:
+            extremes = f"{_p_value(min(pair.mcnemar))} to {_p_value(max(pair.mcnemar))}"
+            row["McNemar's p, smallest and largest of the seeds"] = extremes
+        rows[f"{VARIANTS[pair.a].short} against {VARIANTS[pair.b].short}"] = row
+    return DataFrame(rows).T.rename_axis("pair")
 
 
 def _p_value(p: float) -> str:

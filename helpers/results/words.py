@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
+from pandas import Series
 
 from helpers.results.intervals import LEVEL, half_width, holm, paired_p
 
@@ -38,46 +38,35 @@ def in_words(differences: Sequence[float], unit: str = "points", sign: str = "")
     """
     digits = 1 if unit == "images" else 2
     if len(differences) > 2:
-        mean = _decimal(np.mean(differences), digits, sign)
-        return f"{mean} ± {half_width(differences):.{digits}f} {unit}"
-    each = [_decimal(difference, digits, sign) for difference in differences]
-    return f"{' and '.join(each)} {unit}"
+        unit = f"± {half_width(differences):.{digits}f} {unit}"
+        differences = [np.mean(differences)]
+    texts = []
+    for difference in differences:
+        text = f"{difference:{sign}.{digits}f}"
+        texts.append(text if round(difference, digits) else text.lstrip("+-"))  # a zero has no sign
+    return f"{' and '.join(texts)} {unit}"
 
 
-def _decimal(value: float, digits: int, sign: str) -> str:
-    """What rounds to zero has no sign."""
-    return f"{value:{sign}.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
-
-
-def compare_in_words(named: Mapping[str, pd.Series], unit: str = "points") -> str:
+def compare_in_words(named: Mapping[str, Series], unit: str = "points") -> str:
     """Differences by seed in words, name by name, and from three seeds on whether one is shown.
 
     The test is the paired t-test over seeds; its p is Holm-corrected for all of `named`.
     """
-    known = {name: differences.dropna().tolist() for name, differences in named.items()}
-    known = {name: differences for name, differences in known.items() if differences}
+    known = {name: values.dropna().tolist() for name, values in named.items() if values.notna().any()}
     if not known:
         return "not known, for no seed was run with both"
-    tested = [name for name in known if len(known[name]) > 2]
-    p_values = holm([paired_p(known[name]) for name in tested])
-    corrected = dict(zip(tested, p_values, strict=True))
-    counts = {count_seeds(len(differences)) for differences in known.values()}
+    p_values = holm([paired_p(values) for values in known.values() if len(values) > 2])
+    counts = {count_seeds(len(values)) for values in known.values()}
     parts = []
-    for name, differences in known.items():
+    for name, values in known.items():
         notes = []
-        if name in corrected:
-            notes.append(_verdict(corrected[name]))
+        if len(values) > 2:
+            p = p_values.pop(0)
+            notes.append(f"{p_text(p)}: {'a difference' if p < 1 - LEVEL else 'no difference shown'}")
         if len(counts) > 1:
-            notes.append(count_seeds(len(differences)))
-        part = f"{name} {in_words(differences, unit, '+')}"
-        if notes:
-            part += f" ({', '.join(notes)})"
-        parts.append(part)
-    text = "; ".join(parts)
+            notes.append(count_seeds(len(values)))
+        part = f"{name} {in_words(values, unit, '+')}"
+        parts.append(f"{part} ({', '.join(notes)})" if notes else part)
     if len(counts) == 1:
-        text += f" ({counts.pop()})"
-    return text
-
-
-def _verdict(p: float) -> str:
-    return f"{p_text(p)}: {'a difference' if p < 1 - LEVEL else 'no difference shown'}"
+        parts[-1] += f" ({counts.pop()})"
+    return "; ".join(parts)

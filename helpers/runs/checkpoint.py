@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from helpers.config import RunConfig
 from helpers.data import Dataset
@@ -36,20 +37,14 @@ class Checkpoint:
     def save(self, state: State) -> None:
         """Writes all that the next epoch needs. Random states are not part of it: each epoch seeds its own."""
         content = io.BytesIO()
-        torch.save({
-            "run": identity(self.config, self.data.fingerprint),
-            "net": state.net.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "average": state.average.state_dict() if state.average is not None else None,
-            "history": state.history}, content)
+        average = None if state.average is None else state.average.state_dict()
+        torch.save({"run": identity(self.config, self.data.fingerprint), "net": state.net.state_dict(),
+                    "optimizer": state.optimizer.state_dict(), "average": average, "history": state.history}, content)
         # torch.load does not notice a flipped bit in a tensor: the last 32 bytes do
         write_atomically(self.path, content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
 
     def load(self) -> State | None:
-        """The state that was saved; None without a checkpoint.
-
-        One that is damaged, or another run's, is set aside with a warning. Raises OSError.
-        """
+        """The saved state; None without one. What can't be used is set aside with a warning. Raises OSError."""
         if not self.path.exists():
             return None
         written = self.path.read_bytes()  # a disk that can't be read says nothing about what lies on it
@@ -58,7 +53,7 @@ class Checkpoint:
         except Exception as error:  # whatever is wrong with it, the run can start again
             aside = self.path.with_suffix(".damaged")
             os.replace(self.path, aside)
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = str(error).partition("\n")[0]
             warnings.warn(f"the checkpoint of {self.config.norm}, seed {self.config.seed} can't be used and stands "
                           f"aside as {aside.name}; the run starts again ({reason})", stacklevel=2)
             return None
@@ -75,7 +70,11 @@ class Checkpoint:
         state.net.load_state_dict(content["net"])
         if state.average is not None:
             state.average.load_state_dict(content["average"])
-        _restore_momenta(state.optimizer, content["optimizer"]["state"])
+        for index, momentum in enumerate(momenta(state.optimizer)):
+            saved = content["optimizer"]["state"][index]["momentum_buffer"]
+            if (saved.shape, saved.dtype) != (momentum.shape, momentum.dtype):
+                raise ValueError("its momenta are not this network's")
+            momentum.copy_(saved)  # an optimizer would take any tensor, and crash in its next step
         state.history = content["history"]
         return state
 
@@ -85,24 +84,22 @@ def identity(config: RunConfig, fingerprint: str) -> dict:
     return {"config": config.to_dict(), "data": fingerprint, "version": VERSION}
 
 
-def _restore_momenta(optimizer: torch.optim.Optimizer, saved: dict) -> None:
-    """SGD's momenta, copied into tensors of our own: an optimizer would take any, and crash in its next step."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for index, parameter in enumerate(parameters):
-        momentum = saved.get(index, {}).get("momentum_buffer")
-        if momentum is None:
-            continue
-        if (momentum.shape, momentum.dtype) != (parameter.shape, parameter.dtype):
-            raise ValueError("its momenta are not this network's")
-        optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum).detach()
+def momenta(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """SGD's momenta. Those that are not there yet are made, as zeros: that is where they start."""
+    tensors = []
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            state = optimizer.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            tensors.append(state["momentum_buffer"])
+    return tensors
 
 
-def check_history(history: object, num_epochs: int) -> None:
-    """Raises ValueError when `history` can't be the rows of the first epochs of a run of `num_epochs`."""
-    if not isinstance(history, list) or not 0 < len(history) <= num_epochs:
+def check_history(history: list[dict], num_epochs: int) -> None:
+    """Raises when `history` can't be the rows of the first epochs of a run of `num_epochs`."""
+    if not 0 < len(history) <= num_epochs:
         raise ValueError("its history is not a run's")
     for epoch, row in enumerate(history, 1):
-        if not isinstance(row, dict) or set(row) != HISTORY_COLUMNS or row["epoch"] != epoch:
-            raise ValueError(f"its history is not a run's in epoch {epoch}")
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in row.values()):
+        if set(row) != HISTORY_COLUMNS or row["epoch"] != epoch or not all(map(math.isfinite, row.values())):
             raise ValueError(f"its history is not a run's in epoch {epoch}")

@@ -1,6 +1,7 @@
 """Runs side by side in the processes of a Dask cluster: one on this machine, or one that is already there."""
 
 import contextlib
+import copy
 import errno
 import hashlib
 import importlib.resources
@@ -12,22 +13,19 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from helpers.config import ParameterError, RunConfig
 from helpers.data import Dataset
 from helpers.files import ROOT, write_atomically
 from helpers.machine import torch_version
 from helpers.runs.one import Outcome, disk_failed, fit, train_one
-from helpers.runs.progress import OnProgress, Progress
+from helpers.runs.progress import OnProgress
 from helpers.runs.store import Run, run_id
 from helpers.training import DivergedError
-
-if TYPE_CHECKING:
-    import distributed
 
 
 def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: int = 1,
@@ -39,27 +37,25 @@ def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: in
     from distributed import as_completed
 
     folder = todo[0].folder.parent
-    by_id = {run.id: run for run in todo}
+    if not read_mark(folder):
+        write_atomically(folder / ".id", uuid.uuid4().hex.encode())
     with _client(workers, scheduler) as client:
-        client.subscribe_topic("progress", lambda event: on_progress(event[1][0], Progress(**event[1][1])))
+        client.subscribe_topic("progress", lambda event: on_progress(*event[1]))
         with warnings.catch_warnings():  # a task that holds the data can be repeated when a worker dies with its copy;
             warnings.filterwarnings("ignore", "Sending large graph")  # what is scattered would be lost
-            data = client.submit(_as_it_is, todo[0].data, pure=False)
-        shared = (data, str(folder), folder_mark(folder), software())
-        futures = [client.submit(train_on_worker, run.config, *shared, key=run.id, retries=2) for run in todo]
-        for future in as_completed(futures):
-            run = by_id[future.key]
-            yield run, _outcome(future, run)
+            data = client.submit(copy.copy, todo[0].data, pure=False)
+        shared = (data, str(folder), read_mark(folder), software())
+        runs = {client.submit(train_on_worker, run.config, *shared, key=run.id, retries=2): run for run in todo}
+        for future in as_completed(runs):
+            yield runs[future], _outcome(future.result, runs[future])
 
 
-def _outcome(future: "distributed.Future", run: Run) -> Outcome:
+def _outcome(get: Callable[[], Outcome], run: Run) -> Outcome:
     """What came of a run; its record is written here when the worker has no such folder."""
-    from concurrent.futures import CancelledError
-
     from distributed import KilledWorker
 
     try:
-        outcome = future.result()
+        outcome = get()
         if outcome.record:
             with run.locked():
                 if run.take_record() is None:
@@ -77,18 +73,15 @@ def _outcome(future: "distributed.Future", run: Run) -> Outcome:
 
 
 def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, expected: dict[str, str]) -> Outcome:
-    """A run in a worker's process: in the client's folder if its `mark` is found there, else in memory alone.
-
-    expected: the client's `software`. A worker that came later than the others may have another one.
-    """
+    """A run in a worker's process: in the client's folder if its `mark` is found there, else in memory alone."""
     from distributed import get_worker
 
     worker = get_worker()
-    _check_software(f"the worker at {worker.address}", software(), expected)
+    check_software(expected, worker)  # it may have come later than the others
     run = Run(Path(folder) / run_id(config, data.fingerprint), config, data)
 
-    def tell(name: str, progress: Progress) -> None:
-        worker.log_event("progress", (name, vars(progress)))
+    def tell(*progress) -> None:
+        worker.log_event("progress", progress)
 
     try:
         with _ONE_AT_A_TIME:  # the random state is the process's: a worker with several threads trains one by one
@@ -98,8 +91,7 @@ def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, ex
                 except OSError as error:
                     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):  # a folder to read, not to write
                         raise
-            result = fit(config, data, on_progress=partial(tell, run.id))
-            return Outcome(run.make_record(result))
+            return Outcome(run.make_record(fit(config, data, on_progress=partial(tell, run.id))))
     except DivergedError as error:  # returned, not raised: Dask would try it again
         return Outcome(error=str(error))
 
@@ -107,27 +99,11 @@ def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, ex
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _as_it_is(data: Dataset) -> Dataset:
-    return data
-
-
-# --- the same folder --------------------------------------------------------------------------------
-
-
-def folder_mark(folder: Path) -> str:
-    """What tells this folder of runs from one of the same path on another machine."""
-    if not read_mark(folder):
-        write_atomically(folder / ".id", uuid.uuid4().hex.encode())
-    return read_mark(folder)
-
-
 def read_mark(folder: Path) -> str:
+    """What tells this folder of runs from one of the same path on another machine; empty where there is none."""
     with contextlib.suppress(OSError):
         return (folder / ".id").read_text()
     return ""
-
-
-# --- the same code ----------------------------------------------------------------------------------
 
 
 def software() -> dict[str, str]:
@@ -135,11 +111,13 @@ def software() -> dict[str, str]:
     return {"torch": torch_version(), "code": _CODE}
 
 
-def _check_software(who: str, found: dict[str, str], expected: dict[str, str]) -> None:
+def check_software(expected: dict[str, str], dask_worker) -> None:
+    """Refuses a worker whose software is not the `expected`. `Client.run` gives a `dask_worker` to a function."""
+    found = software()
     for what, version in expected.items():
         if found[what] != version:
-            raise ParameterError(f"scheduler: {who} has {what} {found[what]}, this process has {version}; the results "
-                                 "would differ")
+            raise ParameterError(f"scheduler: the worker at {dask_worker.address} has {what} {found[what]}, this "
+                                 f"process has {version}; the results would differ")
 
 
 def _modules(folder) -> Iterator[tuple[str, bytes]]:
@@ -155,11 +133,8 @@ def _modules(folder) -> Iterator[tuple[str, bytes]]:
 _CODE = hashlib.sha256(repr(sorted(_modules(importlib.resources.files("helpers")))).encode()).hexdigest()[:12]
 
 
-# --- the cluster ------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client"]:
+def _client(workers: int, scheduler: str | None) -> Iterator:
     """A client of the Dask cluster at `scheduler`, or of one on this machine for as long as it is needed."""
     import dask
     from distributed import Client, LocalCluster
@@ -167,7 +142,6 @@ def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs, we tell in a line
     settings = {
         "distributed.comm.timeouts.connect": "10s" if scheduler else "60s",
-        "distributed.admin.tick.limit": "1h",
         # Dask's profiler looks at each worker 100 times a second: 5 to 15 % of the processor with short runs
         "distributed.worker.profile.enabled": False}
     with contextlib.ExitStack() as stack:
@@ -175,8 +149,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client
         if scheduler is None:
             # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
             cluster = stack.enter_context(LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
-                dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL))
+                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL))
             yield stack.enter_context(Client(cluster))
             return
         try:
@@ -188,8 +162,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator["distributed.Client
             raise ParameterError(f"scheduler: got {scheduler!r}, but no Dask scheduler with a worker answers "
                                  "there") from error
         _send_code(client)
-        for address, found in client.run(software).items():
-            _check_software(f"the worker at {address}", found, software())
+        client.run(check_software, software())
         yield client
 
 
@@ -202,11 +175,10 @@ def _address(scheduler: str) -> str:
     return scheduler
 
 
-def _send_code(client: "distributed.Client") -> None:
-    """Makes the workers, and those that come later, run this code, wherever and whenever they were started.
+def _send_code(client) -> None:
+    """Makes all workers run this code, however old they are, and those that come later.
 
-    Unlike `client.upload_file` it replaces what an earlier study sent: a worker that comes later would unpack both
-    at once, into the same file.
+    Unlike `client.upload_file` it replaces what was sent before: a later worker would unpack both into one file.
     """
     from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 

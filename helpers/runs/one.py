@@ -15,7 +15,7 @@ from helpers.data import Dataset
 from helpers.machine import reproducible
 from helpers.model import num_parameters
 from helpers.runs.checkpoint import Checkpoint, fresh_state
-from helpers.runs.progress import OnProgress, Progress
+from helpers.runs.progress import OnProgress
 from helpers.runs.store import Run
 from helpers.training import DivergedError, Evaluation, State, conv_weights, epochs, evaluate
 
@@ -47,9 +47,7 @@ def train_one(run: Run, on_progress: OnProgress) -> dict:
 def train_locked(run: Run, on_progress: OnProgress) -> dict:
     """Trains a run whose lock is held; its record."""
     result = fit(run.config, run.data, run.checkpoint, partial(on_progress, run.id))
-    record = run.make_record(result)
-    run.write_record(record)
-    return record
+    return run.write_record(run.make_record(result))
 
 
 def try_run(train: Callable[..., dict], run: Run, *arguments) -> Outcome:
@@ -63,7 +61,7 @@ def try_run(train: Callable[..., dict], run: Run, *arguments) -> Outcome:
 
 
 def fit(config: RunConfig, data: Dataset, checkpoint: Checkpoint | None = None,
-        on_progress: Callable[[Progress], None] = lambda progress: None) -> dict:
+        on_progress: Callable[[int, float, float | None], None] = lambda *progress: None) -> dict:
     """Trains one run and returns its result: plain numbers.
 
     Uses one CPU thread whatever the machine has: the order of additions, and so the bits, depend on the number.
@@ -75,7 +73,7 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Checkpoint | None = None,
 
         def tell(epoch: int, batch: int) -> None:
             accuracy = state.history[-1]["val_accuracy"] if state.history else None
-            on_progress(Progress(epoch, batch, num_batches, config.num_epochs, accuracy))
+            on_progress(epoch, batch / num_batches, accuracy)
 
         clock = time.perf_counter()
         for _ in epochs(config, data, state, tell):
@@ -94,38 +92,30 @@ def result_of(state: State, config: RunConfig, data: Dataset) -> dict:
     near_zero: share of the convolutions' weights below 0.001; gamma: mean |gamma| of each norm, top to bottom;
     batch_statistics: of BatchNorm alone, the validation with the statistics of batches, as in training.
     """
-    net = state.validated
+    net = copy.deepcopy(state.validated)  # the run's own does not change
     images, labels = data.val_images.to(config.device), data.val_labels.to(config.device)
     evaluation = state.evaluation or evaluate(net, images, labels)  # None: every epoch was in the checkpoint
-    weights = torch.cat([weight.detach().flatten() for weight in conv_weights(net)])
+    weights = torch.cat([weight.flatten() for weight in conv_weights(net)])
     norms = [layer for layer in net.modules() if isinstance(layer, NORM_LAYERS) and layer.weight is not None]
     result = {
         "num_parameters": num_parameters(net),
         "history": state.history,
         "wrong": _wrong_images(evaluation, data.val_labels),
         "near_zero": (weights.abs() < 1e-3).float().mean().item(),
-        "gamma": [layer.weight.detach().abs().mean().item() for layer in norms]}
+        "gamma": [layer.weight.abs().mean().item() for layer in norms]}
     if config.norm == "batch":
-        inside = evaluate_on_batch_statistics(net, images, labels, config.recipe.batch_size)
+        for layer in norms:  # without running statistics they use the batch's in either mode
+            layer.track_running_stats = False
+            layer.running_mean = layer.running_var = None
+        inside = evaluate(net, images, labels, config.recipe.batch_size)
         result["batch_statistics"] = {"val_loss": inside.loss, "val_correct": inside.correct}
     return result
 
 
 def _wrong_images(evaluation: Evaluation, labels: Tensor) -> list[list]:
+    predictions = evaluation.predictions
     rows = []
-    for index in (evaluation.predictions != labels).nonzero().flatten().tolist():
-        confidence = round(float(evaluation.confidence[index]), 6)
-        true_confidence = round(float(evaluation.true_confidence[index]), 6)
-        rows.append([index, int(labels[index]), int(evaluation.predictions[index]), confidence, true_confidence])
+    for index in (predictions != labels).nonzero().flatten().tolist():
+        shares = [round(share[index].item(), 6) for share in (evaluation.confidence, evaluation.true_confidence)]
+        rows.append([index, labels[index].item(), predictions[index].item(), *shares])
     return rows
-
-
-def evaluate_on_batch_statistics(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> Evaluation:
-    """As `evaluate`, but BatchNorm takes its statistics from the batch at hand; nothing of `net` changes."""
-    net = copy.deepcopy(net)
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):  # without running statistics it uses the batch's in either mode
-            layer.track_running_stats = False
-            layer.running_mean = None
-            layer.running_var = None
-    return evaluate(net, images, labels, batch_size)

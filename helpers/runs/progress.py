@@ -3,87 +3,56 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from helpers.runs.store import Run
 
 MOST_BARS = 30  # a bar for each run; more do not fit on a screen
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands."""
-
-    epoch: int                  # the one under way, from 1
-    batch: int                  # batches done in it
-    num_batches: int            # of an epoch
-    num_epochs: int
-    val_accuracy: float | None  # percent, after the last whole epoch
-
-
-OnProgress = Callable[[str, Progress], None]  # takes a run's id
+# Takes a run's id, its epoch (from 1), the share of it that is done (0 to 1), and the validation accuracy after the
+# last whole epoch (percent; None before).
+OnProgress = Callable[[str, int, float, float | None], None]
 
 
 @contextlib.contextmanager
 def progress_bars(runs: Sequence[Run]) -> Iterator[OnProgress]:
     """One bar for each run, or one for all where they are many. They vanish in the end: a notebook keeps none."""
-    if not runs:
-        yield lambda run_id, progress: None
-        return
-    bars = _OneBar(runs) if len(runs) > MOST_BARS else _Bars(runs)
-    try:
-        yield bars.show
-    finally:
-        bars.close()
-        with contextlib.suppress(ImportError, NameError):
-            get_ipython()  # noqa: F821 - defined inside a notebook alone
-            from IPython.display import clear_output
-            clear_output()
+    new_bar = _tqdm()
+    bars = {}
+    if len(runs) > MOST_BARS:
+        total = sum(run.config.num_epochs for run in runs)
+        bars[None] = new_bar(total=total, leave=False, mininterval=0.5, desc=f"{len(runs):,} runs", unit=" epochs")
+    else:
+        for run in runs:
+            bars[run.id] = new_bar(total=run.config.num_epochs, position=len(bars), leave=False, mininterval=0.5,
+                                   desc=run.title, bar_format=BAR)
 
-
-class _Bars:
-    """A bar for each run."""
-
-    FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
-
-    def __init__(self, runs: Sequence[Run]):
-        self.bars = {}
-        for index, run in enumerate(runs):
-            self.bars[run.id] = _tqdm()(
-                total=1, position=index, leave=False, mininterval=0.5, desc=run.title, bar_format=self.FORMAT)
-
-    def show(self, run_id: str, progress: Progress) -> None:
-        bar = self.bars[run_id]
-        done = (progress.epoch - 1) * progress.num_batches + progress.batch
-        if bar.total == 1:  # a resumed run starts where it stands, so that the time left is right
+    def show(run_id: str, epoch: int, share: float, val_accuracy: float | None) -> None:
+        if run_id not in bars:
+            bars[None].update(int(share))  # whole epochs
+            return
+        bar = bars[run_id]
+        done = epoch - 1 + share
+        if not bar.n:  # a resumed run starts where it stands, so that the time left is right
             bar.initial = done
-        bar.total = progress.num_epochs * progress.num_batches
-        text = f"epoch {progress.epoch}/{progress.num_epochs}"
-        if progress.val_accuracy is not None:
-            text += f", {progress.val_accuracy:.2f} %"
+        text = f"epoch {epoch}/{bar.total}"
+        if val_accuracy is not None:
+            text += f", {val_accuracy:.2f} %"
         bar.set_postfix_str(text, refresh=False)
         bar.update(done - bar.n)
         if done == bar.total:
             bar.refresh()  # a full bar is seen, however soon it closes
 
-    def close(self) -> None:
-        for bar in self.bars.values():
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
             bar.close()
-
-
-class _OneBar:
-    """A bar of epochs for many runs."""
-
-    def __init__(self, runs: Sequence[Run]):
-        total = sum(run.config.num_epochs for run in runs)
-        self.bar = _tqdm()(total=total, leave=False, mininterval=0.5, desc=f"{len(runs):,} runs", unit=" epochs")
-
-    def show(self, run_id: str, progress: Progress) -> None:
-        if progress.batch == progress.num_batches:
-            self.bar.update()
-
-    def close(self) -> None:
-        self.bar.close()
+        with contextlib.suppress(ImportError, NameError):
+            if bars and get_ipython():  # noqa: F821 - defined inside a notebook alone
+                from IPython.display import clear_output
+                clear_output()
 
 
 def _tqdm() -> type:

@@ -7,7 +7,6 @@ digest of the configuration, the data and the training code's version.
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +19,6 @@ from helpers.files import RECORDS, clear_debris, writable_folder, write_atomical
 from helpers.machine import environment
 from helpers.runs.checkpoint import Checkpoint, check_history, identity
 from helpers.training import VERSION
-
-# What reading a record that is not one may raise.
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def run_id(config: RunConfig, fingerprint: str) -> str:
@@ -68,20 +64,21 @@ class Run:
 
     def read_record(self) -> dict | None:
         """The finished record; None when there is none that is this run's. Raises OSError."""
-        try:
-            record = json.loads((self.folder / "record.json").read_bytes())
+        path = self.folder / "record.json"
+        written = path.read_bytes() if path.exists() else b""
+        with contextlib.suppress(Exception):  # whatever is wrong with it, it is no record
+            record = json.loads(written)
             _check_record(record)
             if record["run_id"] == self.id and "wrong" in record:
                 return record
-        except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
-            pass
         return None
 
     def take_record(self) -> dict | None:
         """As `read_record`; one that can't be used is set aside. The run's lock must be held."""
         record = self.read_record()
-        if record is None and (self.folder / "record.json").exists():
-            os.replace(self.folder / "record.json", self.folder / "record.damaged")
+        path = self.folder / "record.json"
+        if record is None and path.exists():
+            path.replace(path.with_suffix(".damaged"))
         return record
 
     def make_record(self, result: dict) -> dict:
@@ -93,8 +90,10 @@ class Run:
                         "num_train": len(data.train_labels), "num_val": len(data.val_labels)},
             **result, "environment": environment(self.config.device)}
 
-    def write_record(self, record: dict) -> None:
+    def write_record(self, record: dict) -> dict:
+        """The same record, written."""
         write_atomically(self.folder / "record.json", json.dumps(record).encode())
+        return record
 
 
 class Store:
@@ -112,28 +111,25 @@ class Store:
     def find(self, config: RunConfig) -> dict | None:
         """The record of a run that is published or finished."""
         published = self.published.get(hardware_independent_id(config, self.data.fingerprint))
-        if published:
-            return published
         with contextlib.suppress(OSError):  # a disk that fails is met again, and told, by whoever trains the run
-            return self.run(config).read_record()
+            return published or self.run(config).read_record()
         return None
 
 
-def _check_record(record: dict) -> None:
-    """Raises one of UNREADABLE when a record is not whole or not its configuration's."""
+def _check_record(record: dict) -> str:
+    """Its hardware-independent id. Raises when it is not whole or not its configuration's."""
     config = RunConfig.from_dict(record["config"])
     dataset = record["dataset"]
-    check_history(record["history"], config.num_epochs)
-    if len(record["history"]) < config.num_epochs or record["run_id"] != run_id(config, dataset["fingerprint"]):
+    history = record["history"]
+    check_history(history, config.num_epochs)
+    if len(history) < config.num_epochs or record["run_id"] != run_id(config, dataset["fingerprint"]):
         raise ValueError("the record is not this run's")
-    num_wrong = dataset["num_val"] - record["history"][-1]["val_correct"]
-    if "wrong" in record and [len(list(map(float, row))) for row in record["wrong"]] != [5] * num_wrong:
+    num_wrong = dataset["num_val"] - history[-1]["val_correct"]
+    if "wrong" in record and list(map(len, record["wrong"])) != [5] * num_wrong:
         raise ValueError("the record's misclassified images are not this run's")
-    texts = [dataset["name"], dataset["title"]]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(record["num_parameters"], int):
-        raise ValueError("the record does not tell of its network or data")
-    if not isinstance(record["environment"], dict):
-        raise ValueError("the record does not tell of its machine")
+    if not isinstance(record["num_parameters"], int) or not isinstance(record["environment"], dict):
+        raise ValueError("the record does not tell of its network or machine")
+    return hardware_independent_id(config, dataset["fingerprint"])
 
 
 def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, dict]:
@@ -144,26 +140,18 @@ def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, d
     records = {}
     for path in sorted(folder.glob("*.jsonl")):
         for number, line in enumerate(path.read_text().splitlines(), 1):
-            if not line.strip():
-                continue
             try:
                 record = json.loads(line)
-                if record["version"] != VERSION or (whole and "wrong" not in record):
-                    continue
-                _check_record(record)
-            except UNREADABLE as error:
+                if record["version"] == VERSION and ("wrong" in record or not whole):
+                    records[_check_record(record)] = record
+            except Exception as error:
                 raise ParameterError(f"reuse_records: line {number} of {path.name} is no published run ({error}); "
                                      "take the file as it was published, or reuse_records = False") from error
-            config = RunConfig.from_dict(record["config"])
-            records[hardware_independent_id(config, record["dataset"]["fingerprint"])] = record
     return records
 
 
 def publish_records(records: Sequence[Mapping], name: str, folder: Path = RECORDS, whole: bool = True) -> None:
-    """Writes `folder`/`name`.jsonl, one record a line, in the order of their run ids.
-
-    whole: with the misclassified images, which are most of a record.
-    """
+    """Writes `folder`/`name`.jsonl by run id. whole: with the misclassified images, most of a record."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for record in sorted(records, key=lambda record: record["run_id"]):

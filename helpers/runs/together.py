@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from helpers.machine import deterministic
 from helpers.runs.checkpoint import fresh_state
 from helpers.runs.one import Outcome, disk_failed, result_of, train_locked, try_run
-from helpers.runs.progress import OnProgress, Progress
+from helpers.runs.progress import OnProgress
 from helpers.runs.store import Run
 from helpers.runs.wide import Updates, copy_states
 from helpers.training import State, history_row
@@ -38,39 +38,34 @@ def _train_locked(runs: Sequence[Run], on_progress: OnProgress) -> dict[str, Out
     config = runs[0].config
     with deterministic(config.device):
         states = [run.checkpoint.load() or fresh_state(run.config) for run in runs]
-        first_epoch = len(states[0].history) + 1
-        if any(len(state.history) + 1 != first_epoch for state in states):
+        finished = {len(state.history) for state in states}
+        if len(finished) > 1:
             return {run.id: try_run(train_locked, run, on_progress) for run in runs}
         updates = Updates(config, runs[0].data, len(runs))
         copy_states(updates.state, states, into_wide=True)
         outcomes = {run.id: Outcome() for run in runs}
-        for epoch in range(first_epoch, config.num_epochs + 1):
-            clock = time.perf_counter()
+        for epoch in range(finished.pop() + 1, config.num_epochs + 1):
             updates.train_one_epoch(epoch, [run.config.seed for run in runs])
             copy_states(updates.state, states, into_wide=False)
             for run, state, means in zip(runs, states, updates.means(), strict=True):
                 if not outcomes[run.id].error:
-                    outcomes[run.id] = try_run(_end_epoch, run, state, updates, means, clock)
+                    outcomes[run.id] = try_run(_end_epoch, run, state, updates, means)
                 if not outcomes[run.id].error:
-                    num_batches = updates.num_batches
-                    accuracy = state.evaluation.accuracy
-                    on_progress(run.id, Progress(epoch, num_batches, num_batches, config.num_epochs, accuracy))
+                    on_progress(run.id, epoch, 1, state.evaluation.accuracy)
         for run, state in zip(runs, states, strict=True):
             if not outcomes[run.id].error:
                 outcomes[run.id] = try_run(_keep, run, state, updates)
     return outcomes
 
 
-def _end_epoch(run: Run, state: State, updates: Updates, means: dict[str, float], clock: float) -> None:
-    """Validates a seed's network and saves its state. clock: when the epoch began."""
+def _end_epoch(run: Run, state: State, updates: Updates, means: dict[str, float]) -> None:
+    """Validates a seed's network and saves its state."""
     state.evaluation = updates.evaluate(state)
     row = history_row(run.config, len(state.history) + 1, updates.rate.item(), means, state.evaluation)
-    state.history.append({**row, "seconds": round(time.perf_counter() - clock, 3)})
+    state.history.append({**row, "seconds": round(time.perf_counter() - updates.clock, 3)})
     run.checkpoint.save(state)
 
 
 def _keep(run: Run, state: State, updates: Updates) -> dict:
     state.evaluation = state.evaluation or updates.evaluate(state)  # None: every epoch was in the checkpoint
-    record = run.make_record(result_of(state, run.config, run.data))
-    run.write_record(record)
-    return record
+    return run.write_record(run.make_record(result_of(state, run.config, run.data)))

@@ -31,9 +31,14 @@ def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = 
         check_batch_size(config.recipe, store.data)
     runs = [store.run(config) for config in configs]
     outcomes = {run.id: Outcome(store.find(run.config)) for run in runs}
-    missing = {run.id: run for run in runs if outcomes[run.id].record is None}  # once, however often it is asked for
-    todo = list(missing.values())
-    train = _way_to_train(todo, workers, scheduler)
+    # Once, however often it is asked for.
+    todo = list({run.id: run for run in runs if outcomes[run.id].record is None}.values())
+    devices = {run.config.device for run in todo}
+    workers = min(workers or 2 * num_cores(), len(todo))
+    if (todo and scheduler) or (devices == {"cpu"} and workers > 1):
+        train = partial(train_side_by_side, workers=workers, scheduler=scheduler)
+    else:
+        train = _train_seeds_together if devices == {"cuda"} else _train_one_by_one
     with progress_bars(todo) as on_progress:
         for run, outcome in train(todo, on_progress):
             outcomes[run.id] = outcome
@@ -42,17 +47,6 @@ def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = 
         raise DivergedError("no run finished: " + "; ".join(failures))
     records = [outcomes[run.id].record for run in runs]
     return [record for record in records if record], failures
-
-
-def _way_to_train(todo: Sequence[Run], workers: int | None, scheduler: str | None):
-    """The function that trains `todo`: (runs, on_progress) -> iterator of (run, outcome), as they end."""
-    if scheduler and todo:
-        return partial(train_side_by_side, scheduler=scheduler)
-    devices = {run.config.device for run in todo}
-    workers = min(workers or 2 * num_cores(), len(todo))
-    if devices == {"cpu"} and workers > 1:
-        return partial(train_side_by_side, workers=workers)
-    return _train_seeds_together if devices == {"cuda"} else _train_one_by_one
 
 
 def _train_one_by_one(todo: Sequence[Run], on_progress: OnProgress) -> Iterator[tuple[Run, Outcome]]:

@@ -5,74 +5,54 @@ and then repeated.
 """
 
 import math
+import time
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helpers import training
 from helpers.config import RunConfig
 from helpers.data import Dataset, augment, random_affine
 from helpers.model import Net, build_model
-from helpers.training import (
-    Evaluation,
-    State,
-    average_decay,
-    epoch_seed,
-    evaluate,
-    learning_rate,
-    penalized,
-    start,
-)
+from helpers.runs.checkpoint import momenta
+from helpers.training import State
 
 EVALUATION_BATCH = 2500  # images: enough to fill a GPU, 200 MB of activations
-
-
-def widen(net: Net, copies: int) -> Net:
-    """`net` as that many independent networks in one: (N, copies, 28, 28) -> (N, 10 * copies)."""
-    for module in list(net.modules()):
-        for name, layer in module.named_children():
-            setattr(module, name, _wide_layer(layer, copies))
-    return net
-
-
-def _wide_layer(layer: nn.Module, copies: int) -> nn.Module:
-    if isinstance(layer, nn.Conv2d):
-        return nn.Conv2d(copies * layer.in_channels, copies * layer.out_channels, layer.kernel_size,
-                         padding=layer.padding, groups=copies, bias=False)
-    if isinstance(layer, nn.LayerNorm):
-        return WideLayerNorm(layer, copies)
-    if isinstance(layer, nn.GroupNorm):
-        return nn.GroupNorm(copies * layer.num_groups, copies * layer.num_channels)
-    if isinstance(layer, nn.BatchNorm2d):
-        return nn.BatchNorm2d(copies * layer.num_features)
-    return layer
 
 
 class WideLayerNorm(nn.LayerNorm):
     """One LayerNorm for each copy; the copies' channels lie one behind the other."""
 
-    def __init__(self, layer: nn.LayerNorm, copies: int):
-        channels, height, width = layer.normalized_shape
-        super().__init__([copies * channels, height, width], elementwise_affine=layer.elementwise_affine)
-        self.copies = copies
+    copies: int
 
     def forward(self, x: Tensor) -> Tensor:  # (N, copies * C, H, W)
         y = F.group_norm(x, self.copies, eps=self.eps)  # the mean of a group of C channels is over (C, H, W) too
         return y if self.weight is None else torch.addcmul(self.bias, y, self.weight)
 
 
+def widen(net: Net, copies: int) -> Net:
+    """`net`, in place, as that many independent networks in one: (N, copies, 28, 28) -> (N, 10 * copies)."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.groups = copies
+        elif isinstance(layer, nn.GroupNorm):
+            layer.num_groups *= copies
+        elif isinstance(layer, nn.LayerNorm):
+            layer.__class__ = WideLayerNorm
+            layer.copies = copies
+    for tensor in (*net.parameters(), *net.buffers()):
+        if tensor.dim():
+            tensor.data = torch.cat([tensor.data] * copies)
+    return net
+
+
 def changing_tensors(state: State) -> list[Tensor]:
-    """All that an update changes. Momenta that are not there yet are made, as zeros: that is where they start."""
-    tensors = list(state.net.state_dict().values())
+    """All that an update changes."""
+    tensors = [*state.net.state_dict().values(), *momenta(state.optimizer)]
     if state.average is not None:
         tensors += state.average.state_dict().values()
-    for group in state.optimizer.param_groups:
-        for parameter in group["params"] if group["momentum"] else ():
-            own = state.optimizer.state[parameter]
-            if own.get("momentum_buffer") is None:
-                own["momentum_buffer"] = torch.zeros_like(parameter)
-            tensors.append(own["momentum_buffer"])
     return tensors
 
 
@@ -102,7 +82,7 @@ class Updates:
         net = build_model(config.norm, config.num_groups or 2, recipe.dropout)
         self.config = config
         self.copies = copies
-        self.state = start(config, widen(net, copies))
+        self.state = training.start(config, widen(net, copies))
         self.images = data.train_images.to(device)
         self.labels = data.train_labels.to(device)
         self.val_images = data.val_images.to(device)
@@ -120,13 +100,27 @@ class Updates:
         self.graph = None
 
     def train_one_epoch(self, epoch: int, seeds: Sequence[int]) -> None:
-        """All updates of `epoch` (from 1), the last one with what is left over."""
-        self._draw(epoch, seeds)
-        num_whole, left = divmod(len(self.images), self.config.recipe.batch_size)
+        """All updates of `epoch` (from 1), the last one with what is left over, drawn as `data.batches` does."""
+        self.clock = time.perf_counter()
+        recipe = self.config.recipe
+        num_images = len(self.images)
+        for index, seed in enumerate(seeds):
+            generator = torch.Generator().manual_seed(training.epoch_seed(seed, epoch))
+            self.order[index] = torch.randperm(num_images, generator=generator)
+            self.theta[index] = random_affine(num_images, recipe, generator)
+        torch.manual_seed(training.epoch_seed(seeds[0], epoch) + 500_000)  # for dropout
+        rows = []
+        for step in range((epoch - 1) * self.num_batches, epoch * self.num_batches):
+            lr = training.learning_rate(recipe, step, self.num_batches, self.config.num_epochs)
+            rows.append((lr, 1 - training.average_decay(recipe.ema_decay, step)))
+        self.schedule.copy_(torch.tensor(rows))
+        self.batch.zero_()
+        self.sums.zero_()
+        num_whole, left = divmod(num_images, recipe.batch_size)
         for _ in range(num_whole):
             if self.graph is not None:
                 self.graph.replay()
-            elif self.images.device.type == "cuda":
+            elif self.images.is_cuda:
                 self._record()
             else:
                 self._update(self.offsets)
@@ -139,26 +133,9 @@ class Updates:
         return [{"train_loss": loss, "l1_penalty": penalty, "train_accuracy": 100 * accuracy}
                 for loss, penalty, accuracy in rows]
 
-    def evaluate(self, state: State) -> Evaluation:
+    def evaluate(self, state: State) -> training.Evaluation:
         """Validates the network of one seed."""
-        return evaluate(state.validated, self.val_images, self.val_labels, EVALUATION_BATCH)
-
-    def _draw(self, epoch: int, seeds: Sequence[int]) -> None:
-        """Draws the order and the augmentation of `epoch` for each seed, as `helpers.data.batches` does."""
-        recipe = self.config.recipe
-        num_images = len(self.images)
-        for index, seed in enumerate(seeds):
-            generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-            self.order[index] = torch.randperm(num_images, generator=generator)
-            self.theta[index] = random_affine(num_images, recipe, generator)
-        torch.manual_seed(epoch_seed(seeds[0], epoch) + 500_000)  # for dropout
-        rows = []
-        for step in range((epoch - 1) * self.num_batches, epoch * self.num_batches):
-            lr = learning_rate(recipe, step, self.num_batches, self.config.num_epochs)
-            rows.append((lr, 1 - average_decay(recipe.ema_decay, step)))
-        self.schedule.copy_(torch.tensor(rows))
-        self.batch.zero_()
-        self.sums.zero_()
+        return training.evaluate(state.validated, self.val_images, self.val_labels, EVALUATION_BATCH)
 
     def _update(self, offsets: Tensor) -> None:
         recipe = self.config.recipe
@@ -175,23 +152,20 @@ class Updates:
         logits = net(x).view(-1, copies, 10).transpose(0, 1)  # (copies, N, 10)
         losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none",
                                  label_smoothing=recipe.label_smoothing).view(copies, -1).mean(1)  # (copies,)
-        weights = torch.cat([p.reshape(copies, -1) for p in penalized(net, recipe.l1_target)], dim=1)
+        weights = torch.cat([p.reshape(copies, -1) for p in training.penalized(net, recipe.l1_target)], dim=1)
         penalties = recipe.l1_lambda * weights.abs().sum(1)  # (copies,)
         self.state.optimizer.zero_grad()
         (losses + penalties).sum().backward()  # no weight is in two copies: each gets the gradient of its own loss
         self.state.optimizer.step()
         with torch.no_grad():
             if self.state.average is not None:
-                self._move_average(average_step)
+                average = [t for t in self.state.average.state_dict().values() if t.is_floating_point()]
+                weights = [t for t in net.state_dict().values() if t.is_floating_point()]
+                change = torch._foreach_sub(weights, average)
+                torch._foreach_mul_(change, average_step)
+                torch._foreach_add_(average, change)
             self.sums += len(offsets) * torch.stack([losses, penalties, (logits.argmax(2) == y).float().mean(1)])
             self.batch += 1
-
-    def _move_average(self, step: Tensor) -> None:
-        old = [t for t in self.state.average.state_dict().values() if t.is_floating_point()]
-        new = [t for t in self.state.net.state_dict().values() if t.is_floating_point()]
-        change = torch._foreach_sub(new, old)
-        torch._foreach_mul_(change, step)
-        torch._foreach_add_(old, change)
 
     def _record(self) -> None:
         """Does this update, and records it for the next ones. What the warm-up changed is put back first."""

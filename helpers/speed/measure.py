@@ -4,35 +4,28 @@ The limit is the arithmetic of the convolutions at the rate of a large float32 m
 cores. Each pipeline has a process of its own, so that neither memory nor threads are shared.
 """
 
-import math
 import os
 import resource
-import statistics
-import time
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from timeit import repeat
 
 import numpy as np
-import pandas as pd
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from pandas import DataFrame, Index, concat
 
 from helpers.config import DATA_DIR, DATASET, OUTPUT_DIR, VARIANTS
 from helpers.data import Dataset
 from helpers.machine import num_cores, resolve_precision
-from helpers.model import build_model
 from helpers.parameters import Parameters, integer, parameter
-from helpers.speed.ordinary import RECIPE, WARM_UP, time_ordinary
-from helpers.speed.ours import profile_ours, time_ours, time_to_accuracy
+from helpers.speed.pipelines import RECIPE, profile_ours, time_ordinary, time_ours, time_to_accuracy
 
 NUM_IMAGES = 60_000  # an epoch of MNIST: measured on fewer batches and scaled to it
 EPOCH = NUM_IMAGES / RECIPE.batch_size  # batches
-Processes = Sequence[ProcessPoolExecutor]  # of one worker each
+FLOPS = 19_220_352  # of the convolutions for one image and update, as torch.utils.flop_counter counts them
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class SpeedParameters(Parameters):
     output_dir: str | None = parameter(None, OUTPUT_DIR)
 
 
-def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, pd.DataFrame]:
+def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, DataFrame]:
     """All measurements, by name.
 
     epochs: seconds an epoch, a column a pipeline, for each repetition and norm ("all": the three
@@ -55,35 +48,33 @@ def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, pd.D
     """
     os.environ["KINETO_LOG_LEVEL"] = "99"  # or the profiler reports on the terminal at each start
     cores = num_cores()
-    with ExitStack() as stack:
-        processes = []
-        for number in [cores, cores] + [1] * max(len(VARIANTS), 2 * cores):
-            process = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (number,))
-            processes.append(stack.enter_context(process))
-        ours = processes[2:]
-        before = _peaks(processes)
-        epochs = {}
-        for repetition in range(repetitions):  # interleaved: a slow minute falls on all alike
-            epochs[repetition] = _repetition(processes, data, num_batches)
-        extra = _peaks(processes) - before
-        profile = {}
-        target = []
-        for norm in VARIANTS:
-            profile[norm] = ours[0].submit(profile_ours, data, norm, num_batches).result()
-            if data.name == "mnist":
-                target.append((norm, *ours[0].submit(time_to_accuracy, data, norm, 99.0).result()))
-        growth = _growth(ours, data, num_batches)
-    return {
-        "epochs": pd.concat(epochs, names=["repetition", "norm"]),
-        "memory": pd.DataFrame({"pipeline": ["ordinary", "ours"], "megabytes": extra[[0, 2]]}),
-        "profile": pd.DataFrame.from_dict(profile, "index").rename_axis("norm"),
-        "growth": growth,
-        "target": pd.DataFrame(target, columns=["norm", "seconds", "updates"]),
-    }
+    results = {}
+    most = max(len(VARIANTS), 2 * cores)  # runs side by side
+    with _pool(1, cores) as ordinary, _pool(1, 1) as alone, _pool(most, 1) as together:
+        pools = [ordinary, alone, together]
+        list(together.map(partial(time_ours, data, 1), ["batch"] * most))  # starts all its processes
+        before = _peaks(pools)
+        # interleaved: a slow minute falls on all alike
+        epochs = [_repetition(pools, data, num_batches) for _ in range(repetitions)]
+        results["epochs"] = concat(epochs, keys=range(repetitions), names=["repetition", "norm"])
+        megabytes = (_peaks(pools) - before)[:2]
+        results["memory"] = DataFrame({"pipeline": ["ordinary", "ours"], "megabytes": megabytes})
+        profiles = alone.map(partial(profile_ours, data, num_batches), VARIANTS)
+        results["profile"] = DataFrame(profiles, Index(VARIANTS, name="norm"))
+        results["growth"] = _growth(together, data, num_batches)
+        norms = VARIANTS if data.name == "mnist" else []
+        rows = alone.map(partial(time_to_accuracy, data, 99.0), norms)
+        results["target"] = DataFrame(rows, columns=["norm", "seconds", "updates"])
+    return results
 
 
-def _peaks(processes: Processes) -> np.ndarray:
-    return np.array([process.submit(peak_memory).result() for process in processes])
+def _pool(num_processes: int, num_threads: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(num_processes, get_context("spawn"), torch.set_num_threads, (num_threads,))
+
+
+def _peaks(pools: list) -> np.ndarray:
+    """Of one process of each pool."""
+    return np.array([pool.submit(peak_memory).result() for pool in pools])
 
 
 def peak_memory() -> float:
@@ -94,76 +85,44 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def _repetition(processes: Processes, data: Dataset, num_batches: int) -> pd.DataFrame:
+def _repetition(pools: list, data: Dataset, num_batches: int) -> DataFrame:
     """Seconds an epoch: a row for each norm, and one for all together; a column a pipeline."""
-    ordinary, limit, *ours = processes
-    batch = {}  # seconds
+    ordinary, alone, together = pools
+    seconds = {}  # a batch
     for workers in (0, 2):
-        one = partial(time_ordinary, data, num_batches=num_batches, num_workers=workers)
-        seconds = list(ordinary.map(one, VARIANTS))
-        batch[f"ordinary, {workers} workers"] = [*seconds, sum(seconds)]
-    changes = {"ours": {}}
-    if resolve_precision("auto", "cpu") == "bfloat16":
-        changes["ours, bfloat16"] = {"precision": "bfloat16"}
-    for pipeline, own in changes.items():
-        one = partial(time_ours, data, num_batches=num_batches, changes=own)
-        seconds = list(ours[0].map(one, VARIANTS))
-        batch[pipeline] = [*seconds, _side_by_side(ours, data, VARIANTS, num_batches, own)]
-    least = RECIPE.batch_size * flops_per_image() / limit.submit(matrix_rate).result()
-    batch["limit"] = [least] * len(VARIANTS) + [least * len(VARIANTS)]
-    return EPOCH * pd.DataFrame(batch, index=[*VARIANTS, "all"])
-
-
-def flops_per_image() -> int:
-    """Floating-point operations of the convolutions for one image and update."""
-    with FlopCounterMode(display=False) as counter:
-        build_model("batch")(torch.zeros(1, 1, 28, 28)).sum().backward()
-    return counter.get_total_flops()
+        train = partial(time_ordinary, data, num_batches, workers)
+        seconds[f"ordinary, {workers} workers"] = list(ordinary.map(train, VARIANTS))
+    side_by_side = {}
+    for precision in dict.fromkeys(["float32", resolve_precision("auto", "cpu")]):
+        pipeline = "ours" if precision == "float32" else f"ours, {precision}"
+        train = partial(time_ours, data, precision=precision)
+        seconds[pipeline] = list(alone.map(partial(train, num_batches), VARIANTS))
+        side_by_side[pipeline] = max(together.map(partial(train, 5 * num_batches), VARIANTS))
+    seconds["limit"] = RECIPE.batch_size * FLOPS / ordinary.submit(matrix_rate).result()
+    frame = DataFrame(seconds, index=[*VARIANTS])
+    frame.loc["all"] = {**frame.sum(), **side_by_side}  # ours side by side, the others in turn
+    return EPOCH * frame
 
 
 def matrix_rate() -> float:
     """Floating-point operations a second of a 1536x1536 float32 matrix product: the median."""
-    a, b = torch.randn(2, 1536, 1536)
-    rates = []
-    for _ in range(12):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        rates.append(2 * 1536**3 / (time.perf_counter() - start))
-    return statistics.median(rates)
+    product = partial(torch.mm, *torch.randn(2, 1536, 1536))
+    return 2 * 1536**3 / np.median(repeat(product, number=1, repeat=12))
 
 
-def _side_by_side(
-    ours: Processes, data: Dataset, norms: Iterable[str], num_batches: int, changes: dict
-) -> float:
-    """Seconds until each process has trained one batch of its norm, all at the same time."""
-
-    def seconds(count: int) -> float:
-        start = time.perf_counter()
-        futures = []
-        for process, norm in zip(ours, norms, strict=False):
-            futures.append(process.submit(time_ours, data, norm, count, changes))
-        for future in futures:
-            future.result()
-        return time.perf_counter() - start
-
-    seconds(WARM_UP)
-    few = seconds(num_batches)
-    many = seconds(5 * num_batches)
-    return (many - few) / (4 * num_batches)  # what starting costs cancels
-
-
-def _growth(ours: Processes, data: Dataset, num_batches: int) -> pd.DataFrame:
+def _growth(pool: ProcessPoolExecutor, data: Dataset, num_batches: int) -> DataFrame:
     """Seconds of BatchNorm's network: columns varied, value, seconds."""
     rows = []
-    start = partial(ours[0].submit, time_ours, data, "batch")
-    for factor in (0.5, 1, 2):
-        count = math.ceil(factor * num_batches)
-        rows.append(("images", count * RECIPE.batch_size, count * start(count, {}).result()))
+
+    def train(num_batches: int, number: int = 1, **changes) -> float:
+        """Seconds a batch of the slowest of `number` runs side by side."""
+        return max(pool.map(partial(time_ours, data, num_batches, **changes), ["batch"] * number))
+
+    for count in (num_batches // 2 or 1, num_batches, 2 * num_batches):
+        rows.append(("images", count * RECIPE.batch_size, count * train(count)))
     for size in (16, 64, 256):
         count = max(4, num_batches * 64 // size)
-        seconds = start(count, {"batch_size": size}).result()
-        rows.append(("batch size", size, NUM_IMAGES / size * seconds))
+        rows.append(("batch size", size, NUM_IMAGES / size * train(count, batch_size=size)))
     for number in range(1, 2 * num_cores() + 1):
-        seconds = _side_by_side(ours, data, ["batch"] * number, num_batches, {})
-        rows.append(("processes", number, EPOCH * seconds / number))
-    return pd.DataFrame(rows, columns=["varied", "value", "seconds"])
+        rows.append(("processes", number, EPOCH / number * train(5 * num_batches, number)))
+    return DataFrame(rows, columns=["varied", "value", "seconds"])

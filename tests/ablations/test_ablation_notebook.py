@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from support import NOTEBOOKS, made_up_record, prefill
 
-from helpers.ablations import affine, groups, historical, luck
+from helpers.ablations import affine, groups, luck
 from helpers.ablations.notebook import AblationNotebook, AblationParameters
 from helpers.config import RECIPES, VARIANTS, ParameterError
 from helpers.runs.store import Store, hardware_independent_id
@@ -57,7 +57,7 @@ def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook, no_training):
     notebook = make_notebook(seeds="[3]", original_seeds="[1]")  # as papermill hands a list on
     records = notebook.train(groups.runs)
     notebook.train(affine.runs)  # GroupNorm of one group is asked for twice
-    study, without_l1 = notebook.train_study(historical.runs, "original")
+    study, without_l1 = notebook.train_study(luck.runs, "original")
     _, own_without_l1 = notebook.train_study(luck.runs)
     notebook.tell("groups", lambda frame, word: f"So {word} is.", groups.frame(records), "it")
     notebook.save()

@@ -13,7 +13,7 @@ from helpers.plots import axes, curves, errors, images
 from helpers.results.frames import historical_frame, historical_last
 
 NORMS = list(VARIANTS)
-HISTORICAL = historical_last().reset_index()
+HISTORICAL = historical_last()
 
 
 def history(norms=NORMS, seeds=(0,), epochs=20):

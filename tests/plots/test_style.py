@@ -88,7 +88,7 @@ def test_spread_and_stretch():
     for heights, gap, expected in (([0.9, 0.1, 0.5], 0.1, [0.9, 0.1, 0.5]),  # room enough: nothing moves
                                    ([0.5, 0.5, 0.9], 0.2, [0.4, 0.6, 0.9]),  # the others stay
                                    ([1.0, 1.0, 0.98], 0.1, [0.9, 1.0, 0.8])):  # pushed back from the edge
-        np.testing.assert_allclose(style.spread(np.array(heights), gap), expected)
+        np.testing.assert_allclose(style.spread(np.array(heights), gap, 0, 1), expected)
     ax = style.blank(3).add_axes((0, 0, 1, 1))
     style.stretch(ax, *style.limits(np.array([90.0, 99.9])))
     places = ax.transData.transform([(0, value) for value in (92, 96, 98, 99)])[:, 1]

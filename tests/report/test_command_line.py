@@ -22,25 +22,35 @@ METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3", "langu
             "language_info": {"name": "python", "version": "3.12.1"}}
 PARAMETERS = "# Parameters: for the test\nseeds = [0]  # one run each\ndataset = 'auto'\noutput_dir = None  # none"
 CONFIG = "from helpers.config import ParameterError\nfrom pathlib import Path\nimport sys, json"
-TRAIN = ("for percent in (0, 50, 100):\n    print(f'\\rlayer: {percent}%|##|', end='', file=sys.stderr)\n"
-         "print(file=sys.stderr)\nprint(seeds, dataset)")
-CLOSE = ("Path(output_dir, 'figures').mkdir()\nPath(output_dir, 'figures', 'a.svg').write_text('<svg/>')\n"
-         "Path(output_dir, 'summary.json').write_text(json.dumps({'findings': ['all equal']}))")
+TRAIN = r"""print('\rlayer:  50%|# |', '\rlayer: 100%|##|', sep='', file=sys.stderr)
+print(seeds, dataset)"""
+CLOSE = """Path(output_dir, 'figures').mkdir()
+Path(output_dir, 'figures', 'a.svg').write_text('<svg/>')
+Path(output_dir, 'summary.json').write_text(json.dumps({'findings': ['all equal']}))"""
 
 
-def write_notebook(folder: Path, before: str = "") -> Path:
+def write_notebook(folder: Path, before: str = "", after: str = "") -> Path:
     path = folder / "project" / "notebooks" / "small.ipynb"
     path.parent.mkdir(parents=True)
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     cells = [new_markdown_cell("# Small"), parameters, new_code_cell(CONFIG), new_markdown_cell("## Training"),
-             new_code_cell(before), new_code_cell(TRAIN), new_code_cell(CLOSE)]
+             *map(new_code_cell, (before, TRAIN, CLOSE, after))]
     nbformat.write(new_notebook(metadata=METADATA, cells=cells), path)
     return path
 
 
 @pytest.fixture
-def no_start(monkeypatch):
+def refused(monkeypatch, capsys):
+    """A function that runs the command line; nothing may be started; returns the one line of the refusal."""
     monkeypatch.setattr(command_line, "run", lambda *_: pytest.fail("it was started"))
+
+    def run(*arguments) -> str:
+        assert command_line.main([str(argument) for argument in arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1
+        return error.removeprefix("error: ")
+
+    return run
 
 
 def test_a_run_leaves_the_page_the_notebook_and_one_closing_line(digits_report):
@@ -65,39 +75,28 @@ def test_a_run_leaves_the_page_the_notebook_and_one_closing_line(digits_report):
     ("-p lr nan", "lr: got nan (float), takes a finite number above 0"),
     ("-p output_dir x", "output_dir: give it as --output-dir"),
     ("--publish -p seeds [1]", "--publish takes no parameters"),
-    ("--output-dir FILE", "output_dir: got 'FILE', takes a folder that can be written"),
-    ("--output-dir FILE/below", "output_dir: got 'FILE/below', takes a folder that can be written"),
-    ("--output-dir NOTEBOOKS", "the output folder is the notebook's own"),
+    ("--output-dir HERE/file", "output_dir: got 'HERE/file', takes a folder that can be written"),
+    ("--output-dir HERE/file/below", "output_dir: got 'HERE/file/below', takes a folder that can be written"),
+    ("--output-dir HERE/project/notebooks", "the output folder is the notebook's own"),
+    ("--output-dir=", "output_dir: takes a folder other than"),
+    ("--output-dir .", "output_dir: takes a folder other than"),
+    (f"--output-dir {ROOT}", f"output_dir: got '{ROOT}', takes a folder other than"),
 ])
-def test_refused_in_one_line_before_a_kernel_starts(arguments, expected, tmp_path, monkeypatch, capsys, no_start):
+def test_refused_in_one_line_before_a_kernel_starts(arguments, expected, tmp_path, monkeypatch, refused):
     notebook = write_notebook(tmp_path)
     monkeypatch.setattr(command_line, "MAIN", notebook)
     (tmp_path / "file").touch()
-    for word, path in (("FILE", tmp_path / "file"), ("NOTEBOOKS", notebook.parent)):
-        arguments = arguments.replace(word, str(path))
-        expected = expected.replace(word, str(path))
-    arguments = ["--output-dir", str(tmp_path / "out"), *arguments.split()]
-    assert command_line.main([str(notebook), *arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: {expected}") and error.count("\n") == 1
+    arguments = arguments.replace("HERE", str(tmp_path)).split()
+    error = refused(notebook, "--output-dir", tmp_path / "out", *arguments)
+    assert error.startswith(expected.replace("HERE", str(tmp_path)))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "not json", '{"cells": 5}', '{"cells": [{}], "nbformat": 4}'])
-def test_what_is_no_notebook_is_refused_in_one_line(content, tmp_path, capsys):
+def test_what_is_no_notebook_is_refused_in_one_line(content, tmp_path, refused):
     path = tmp_path / "a.ipynb"
     path.write_text(content)
-    assert command_line.main([str(path), "--output-dir", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: {path} can't be read as a notebook: ") and error.count("\n") == 1
-    path.rename(tmp_path / "a.txt")
-    assert command_line.main([str(tmp_path / "a.txt")]) == 2
-    assert "takes an .ipynb file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("folder", ["", ".", str(ROOT)])
-def test_the_output_folder_is_not_the_projects_own(folder, capsys, no_start):
-    assert command_line.main(["--output-dir", folder]) == 2
-    assert "takes a folder other than" in capsys.readouterr().err
+    assert refused(path, "--output-dir", tmp_path / "out").startswith(f"{path} can't be read as a notebook: ")
+    assert "takes an .ipynb file" in refused(path.rename(tmp_path / "a.txt"))
 
 
 def test_only_what_a_report_wrote_is_replaced(tmp_path):
@@ -111,25 +110,25 @@ def test_only_what_a_report_wrote_is_replaced(tmp_path):
         save_figure(figure, folder / "figures", "earlier")
     others = {"figures/chapter.png": b"theirs", "figures/chapter.svg": b"<svg>", "records/notes.txt": b"x", "a.md": b""}
     (folder / "records").mkdir()
-    for name, content in others.items():
+    for name, content in {**others, "summary.json": b"{}"}.items():
         (folder / name).write_bytes(content)
-    (folder / "summary.json").write_text("{}")
     (new / "summary.json").write_text("[]")
     install(new, folder)
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert found == {*others, "figures/now.svg", "summary.json"}
-    assert all((folder / name).read_bytes() == content for name, content in others.items())
-    assert (folder / "summary.json").read_text() == "[]"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    assert found.pop("figures/now.svg") and found == {**others, "summary.json": b"[]"}
 
 
-@pytest.mark.parametrize("raised, status, line", [
-    ("raise ParameterError('lr: got 0, takes more')", 2, "error: lr: got 0, takes more\n"),
-    ("raise ValueError('one\\ntwo')", 1, "error: cell 4, section “Training”: ValueError: one two (see "),
-    ("os.kill(os.getpid(), 9)", 1, "error: cell 4, section “Training”: DeadKernelError: Kernel died"),
+@pytest.mark.parametrize("cells, status, line", [
+    (("raise ParameterError('lr: got 0, takes more')", ""), 2, "error: lr: got 0, takes more\n"),
+    (("raise ValueError('one\\ntwo')", ""), 1, "error: cell 4, section “Training”: ValueError: one two (see "),
+    (("os.kill(os.getpid(), 9)", ""), 1, "error: cell 4, section “Training”: DeadKernelError: Kernel died"),
+    (("", "1 / 0"), 1, "error: cell 7, section “Training”: ZeroDivisionError: division by zero (see "),
 ])
-def test_a_failed_run_ends_in_one_line_and_a_page(raised, status, line, tmp_path, capfd):
-    last_words = "import atexit, os\natexit.register(os.write, 2, b'a library complains at exit\\n')\n"
-    notebook = write_notebook(tmp_path, last_words + "print(seeds)\n" + raised)
+def test_a_failed_run_ends_in_one_line_and_a_page(cells, status, line, tmp_path, capfd):
+    last_words = "import atexit, os\natexit.register(os.write, 2, b'a library complains at exit\\n')\nprint(seeds)\n"
+    before, after = cells
+    notebook = write_notebook(tmp_path, last_words + before, after)
     out = tmp_path / "out {x}"
     (out / "figures").mkdir(parents=True)
     earlier = {out / "summary.json", out / "figures" / "old.svg", out / "results.csv", out / "small.html"}
@@ -137,12 +136,15 @@ def test_a_failed_run_ends_in_one_line_and_a_page(raised, status, line, tmp_path
         path.write_text("earlier, of a normalisation study")
     assert command_line.main([str(notebook), "-p", "seeds", "[0, 1]", "--output-dir", str(out)]) == status
     captured = capfd.readouterr()
-    assert captured.err.startswith(line) and captured.err.count("\n") == 1 and captured.out == ""
+    assert captured.err.removeprefix("layer: 100%|##|\n").startswith(line) and captured.out == ""
+    assert captured.err.removeprefix("layer: 100%|##|\n").count("\n") == 1
+    files = {path for path in out.rglob("*") if path.is_file()}
     if status == 2:
-        assert {path for path in out.rglob("*") if path.is_file()} == earlier, "what is refused changes nothing"
+        assert files == earlier, "what is refused changes nothing"
         assert all(path.read_text().startswith("earlier") for path in earlier)
         return
-    assert sorted(path.name for path in out.rglob("*")) == ["small.html", "small.ipynb"], "nothing of another run"
+    figures = {out / "figures" / "a.svg"} if after else set()
+    assert files == {out / "small.html", out / "small.ipynb", *figures}, "nothing of another run, no summary"
     page = (out / "small.html").read_text()
     assert "This run failed" in page and ("[0, 1]" in page or "DeadKernel" in page)
 
@@ -155,17 +157,18 @@ def test_ctrl_c_ends_in_one_line(tmp_path):
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stderr.readline() == "started\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[1].splitlines() == [
-        "interrupted: the same command goes on from the last finished epoch"]
+    error = process.communicate(timeout=30)[1]
+    assert error == "interrupted: the same command goes on from the last finished epoch\n"
     assert process.returncode == 130 and not list((tmp_path / "out").iterdir())
 
 
 def test_publish_refreshes_what_is_committed_or_nothing(tmp_path, capfd):
     notebook = write_notebook(tmp_path)
+    page = notebook.with_suffix(".html")
     out = tmp_path / "out {x}"
     assert command_line.main(["--publish", str(notebook), "--output-dir", str(out)]) == 0
     captured = capfd.readouterr()
-    assert captured.out == f"{notebook.with_suffix('.html')}: all equal\n"
+    assert captured.out == f"{page}: all equal\n"
     assert captured.err == "layer: 100%|##|\n", "the bar, once, and no warning of papermill's or the kernel's"
     assert sorted(path.name for path in out.iterdir()) == ["figures", "small.html", "small.ipynb", "summary.json"]
     text = notebook.read_text()
@@ -176,7 +179,6 @@ def test_publish_refreshes_what_is_committed_or_nothing(tmp_path, capfd):
     assert "papermill" not in text and str(tmp_path) not in text and "3.12.1" not in text
     assert nb.metadata.kernelspec.name == "python3" and code[0].metadata.tags == ["parameters"]
     assert (notebook.parent.parent / "figures" / "a.svg").read_text() == "<svg/>"
-    page = notebook.with_suffix(".html")
     assert "[0] mnist" in page.read_text()
 
     page.unlink()
@@ -187,19 +189,18 @@ def test_publish_refreshes_what_is_committed_or_nothing(tmp_path, capfd):
     assert notebook.read_text() == text and not page.exists()
 
 
-def test_bars_redraw_on_a_terminal_and_come_once_in_a_file():
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_bars_redraw_on_a_terminal_and_come_once_in_a_file(is_terminal):
     drawn = ["\rlayer:  50%|# |", "\n\rgroup:  50%|# |\x1b[A", "\rlayer: 100%|##| 1s", "\n\rgroup: 100%|##|\x1b[A",
              "\rlayer: 100%|##| 2s\n", "done\n", "\rlast: 100%|##|"]
-    for is_terminal, expected in (
-            (True, "".join(drawn) + "\n"),
-            (False, "layer: 100%|##| 1s\ngroup: 100%|##|\ndone\nlast: 100%|##|\n")):
-        stream = io.StringIO()
-        stream.isatty = lambda is_terminal=is_terminal: is_terminal
-        progress = LiveProgress(stream)
-        for text in drawn:
-            progress.write(text)
-        progress.close()
-        assert stream.getvalue() == expected
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+    progress = LiveProgress(stream)
+    for text in drawn:
+        progress.write(text)
+    progress.close()
+    once = "layer: 100%|##| 1s\ngroup: 100%|##|\ndone\nlast: 100%|##|\n"
+    assert stream.getvalue() == ("".join(drawn) + "\n" if is_terminal else once)
 
 
 def test_help_explains_itself(capsys):

@@ -11,8 +11,7 @@ NUM_VAL = 1000
 LABELS = torch.arange(NUM_VAL) % 10  # image i is a digit i % 10
 BLANK = torch.zeros(NUM_VAL, 28, 28, dtype=torch.uint8)
 DIGITS = Dataset("digits", "made-up digits", "", BLANK[:10], LABELS[:10], BLANK, LABELS)
-MNIST = replace(
-    DIGITS, name="mnist", val_images=BLANK.repeat(10, 1, 1), val_labels=LABELS.repeat(10))
+MNIST = replace(DIGITS, name="mnist", val_images=BLANK.repeat(10, 1, 1), val_labels=LABELS.repeat(10))
 
 
 def record(norm: str, seed: int, wrong, data: Dataset = DIGITS) -> dict:
@@ -22,6 +21,6 @@ def record(norm: str, seed: int, wrong, data: Dataset = DIGITS) -> dict:
     return made
 
 
-def with_errors(norm: str, *numbers: int) -> list[dict]:
-    """One record a seed, with so many errors, always on the same images."""
-    return [record(norm, seed, range(number)) for seed, number in enumerate(numbers)]
+def with_errors(**numbers) -> list[dict]:
+    """One record a seed and norm, with so many errors, always on the same images: layer=(5, 6), batch=(7,)."""
+    return [record(norm, seed, range(number)) for norm in numbers for seed, number in enumerate(numbers[norm])]

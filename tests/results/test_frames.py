@@ -29,26 +29,20 @@ def test_final_frame_counts_over_seeds():
     assert (batch.low, batch.high) == wilson_interval(NUM_VAL, NUM_VAL) and np.isnan(batch.std)
 
 
-def test_historical_numbers_are_those_of_the_run():
+def test_historical_numbers_are_those_of_the_run_and_for_mnist_alone():
     table = frames.historical_frame()
-    assert len(table) == 58
-    assert table.groupby("variant").epoch.max().to_dict() == {"layer": 20, "group": 20, "batch": 18}
+    assert len(table) == 58 and table.val_accuracy.min() == 64.69
     assert (table.val_correct / 100 == table.val_accuracy).all()
-    assert table.val_accuracy.min() == 64.69
-
-
-def test_historical_marks_are_for_mnist_alone():
-    assert frames.historical_ends(DIGITS) is None
-    assert frames.historical_ends(replace(MNIST, name="mnist-holdout")) is None
-    assert len(frames.historical_ends(MNIST)) == 3
-    assert "historical_val_accuracy" not in frames.final_frame([record("layer", 0, [1])])
-    final = frames.final_frame([record("layer", 0, [1], MNIST)])
-    assert final.historical_val_accuracy.item() == 99.37
+    ends = frames.historical_ends(MNIST).set_index("norm").epoch.to_dict()
+    assert ends == {"layer": 20, "group": 20, "batch": 18}
+    for data in (DIGITS, replace(MNIST, name="mnist-holdout")):
+        assert frames.historical_ends(data) is None
+        assert "historical_val_accuracy" not in frames.final_frame([record("layer", 0, [1], data)])
+    assert frames.final_frame([record("layer", 0, [1], MNIST)]).historical_val_accuracy.item() == 99.37
 
 
 def test_confusion_counts_every_image():
-    records = [record("layer", 0, [3, 13, 14]), record("layer", 1, [3])]
-    matrices = frames.confusion_matrices(records, LABELS)
+    matrices = frames.confusion_matrices([record("layer", 0, [3, 13, 14]), record("layer", 1, [3])], LABELS)
     layer = matrices["layer"]
     assert list(matrices) == ["layer"] and layer.sum() == 2 * NUM_VAL
     assert layer[3, 4] == 3 and layer[4, 5] == 1 and layer.trace() == 1996
@@ -56,20 +50,17 @@ def test_confusion_counts_every_image():
 
 
 def test_overlap_counts_every_wrong_image_once():
-    records = [record("layer", 0, [1, 2, 3]), record("group", 0, [2, 3, 4]),
-               record("batch", 0, [3, 9]), record("batch", 1, [500])]
+    records = [record("layer", 0, [1, 2, 3]), record("group", 0, [2, 3, 4]), record("batch", 0, [3, 9]),
+               record("batch", 1, [500])]
     counts = frames.overlap_counts(frames.wrong_frame(records), list(VARIANTS), 0)
     assert set(counts.index[counts == 1]) == {
         ("layer", "group", "batch"), ("layer", "group"), ("layer",), ("group",), ("batch",)}
     assert len(counts) == 7 and counts.sum() == 5
     assert overlap_reading(counts) == (
-        "At least one variant gets 5 images wrong: 1 of them wrong for all 3 (20 %), "
-        "3 for one alone (60 %).")
+        "At least one variant gets 5 images wrong: 1 of them wrong for all 3 (20 %), 3 for one alone (60 %).")
 
 
 def test_pairs_are_compared_on_the_same_images():
-    records = [record("layer", 0, [1, 2, 3]), record("group", 0, [3, 4])]
-    [pair] = frames.pairs_frame(records).itertuples()
+    records = [record("layer", 0, [1, 2, 3]), record("group", 0, [3, 4]), record("batch", 1, [])]
+    [pair] = frames.pairs_frame(records).itertuples()  # batch has no seed in common
     assert (pair.only_a, pair.only_b, pair.difference) == (1, 2, -1) and pair.p == mcnemar_p(1, 2)
-    without_common_seed = [record("layer", 0, []), record("group", 1, [])]
-    assert frames.pairs_frame(without_common_seed).empty

@@ -1,6 +1,6 @@
 """The tables for readers say what the frames hold."""
 
-from planted import MNIST, record
+from planted import DIGITS, MNIST, record
 
 from helpers.config import Study
 from helpers.results import tables
@@ -9,27 +9,24 @@ from helpers.results.frames import final_frame, pairs_frame
 
 def test_parameter_table_adds_up_to_the_norms_share():
     table = tables.parameter_table(2, 64)
-    assert list(table.iloc[-1, 1:4]) == ["64,448", "200", "200"]
-    assert list(table.iloc[0, 4:]) == ["64", "128", "16"]
+    assert list(table.iloc[-1, 1:4]) == ["64,448", "200", "200"] and list(table.iloc[0, 4:]) == ["64", "128", "16"]
     networks = tables.network_table(2)
     assert list(networks["parameters"]) == ["75,080", "10,832", "10,832"]
     assert list(networks["needs running averages"]) == ["no", "no", "yes"]
 
 
 def test_last_epochs_and_pairs_for_readers():
-    records = [record("layer", 0, [1, 2]), record("group", 0, [2])]
-    shown = tables.final_table(final_frame(records))
+    digits, mnist = ([record("layer", 0, [1, 2], data), record("group", 0, [2], data)] for data in (DIGITS, MNIST))
+    shown = tables.final_table(final_frame(digits))
     assert list(shown.loc["std over seeds (%)"]) == ["one seed", "one seed"]
     assert "historical accuracy (%)" not in shown.index
-    records_of_mnist = [record("layer", 0, [1], MNIST), record("group", 0, [2], MNIST)]
-    mnist = tables.final_table(final_frame(records_of_mnist))
-    assert list(mnist.loc["historical accuracy (%)"]) == ["99.37 (epoch 20)", "99.40 (epoch 20)"]
-    pairs = tables.pairs_table(pairs_frame(records))
+    shown = tables.final_table(final_frame(mnist))
+    assert list(shown.loc["historical accuracy (%)"]) == ["99.37 (epoch 20)", "99.40 (epoch 20)"]
+    pairs = tables.pairs_table(pairs_frame(digits))
     assert list(pairs.index) == ["LayerNorm against GroupNorm"] and "p (McNemar, exact)" in pairs
-    assert tables.pairs_table(pairs_frame(records[:1])).empty
+    assert tables.pairs_table(pairs_frame(digits[:1])).empty
 
 
 def test_recipe_table_holds_every_run():
     table = tables.recipe_table(Study(seeds=(0, 1)).run_configs("cpu"))
-    assert list(table.loc["l1_lambda (nats)"]) == ["0", "0", "1e-05"]
-    assert set(table.loc["seeds"]) == {"0, 1"}
+    assert list(table.loc["l1_lambda (nats)"]) == ["0", "0", "1e-05"] and set(table.loc["seeds"]) == {"0, 1"}

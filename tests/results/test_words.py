@@ -9,8 +9,7 @@ def test_counts_lists_and_p_values():
     assert [words.plural(n, "seed") for n in (0, 1, 1234)] == ["0 seeds", "1 seed", "1,234 seeds"]
     assert [words.count_seeds(n) for n in (1, 2)] == ["one seed", "2 seeds"]
     assert [words.join_words("abc"[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
-    assert (words.p_text(0.0009), words.p_text(0.0456)) == ("p < 0.001", "p = 0.046")
-    assert words.p_text(0.96) == "p = 0.96"
+    assert [words.p_text(p) for p in (0.0009, 0.0456, 0.96)] == ["p < 0.001", "p = 0.046", "p = 0.96"]
 
 
 def test_differences_over_seeds():
@@ -22,10 +21,8 @@ def test_differences_over_seeds():
 def test_compared_by_the_seeds_in_common():
     three = pd.Series([1.0, 2, 3])  # t = 2 * sqrt(3): p = 0.0742, twice that for two tests
     tie = pd.Series([1.0, -1, 0])
-    assert words.compare_in_words({"a": three}) == (
-        "a +2.00 ± 2.48 points (p = 0.074: no difference shown) (3 seeds)")
+    assert words.compare_in_words({"a": three}) == "a +2.00 ± 2.48 points (p = 0.074: no difference shown) (3 seeds)"
     assert "a +2.00 ± 2.48 points (p = 0.15: no" in words.compare_in_words({"a": three, "b": tie})
     shown = words.compare_in_words({"a": three + 9, "b": three.where(three < 2)}, "images")
-    assert shown == (
-        "a +11.0 ± 2.5 images (p = 0.003: a difference, 3 seeds); b +1.0 images (one seed)")
+    assert shown == "a +11.0 ± 2.5 images (p = 0.003: a difference, 3 seeds); b +1.0 images (one seed)"
     assert words.compare_in_words({"a": three * float("nan")}).startswith("not known")

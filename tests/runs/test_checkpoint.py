@@ -35,8 +35,7 @@ def test_another_runs_checkpoint_is_not_loaded(tiny_data, make_config, tmp_path)
     mine = Checkpoint(tmp_path / "checkpoint.pt", make_config(), tiny_data)
     alone = without_clock(fit(mine.config, tiny_data))
     other_data = replace(tiny_data, train_labels=tiny_data.train_labels.flip(0))
-    others = [(make_config("layer"), tiny_data), (make_config(seed=1), tiny_data), (mine.config, other_data)]
-    for config, data in others:
+    for config, data in ((make_config("layer"), tiny_data), (make_config(seed=1), tiny_data), (mine.config, other_data)):
         mine.path.unlink(missing_ok=True)
         fit(config, data, Checkpoint(mine.path, config, data))
         with pytest.warns(UserWarning, match=r"of group, seed 0 .* stands aside .* \(it is another run's\)"):
@@ -64,17 +63,16 @@ def test_a_checkpoint_with_a_flipped_bit_is_not_used(checkpoint):
         assert checkpoint.load() is None, "never loaded half"
 
 
-def momentum(change):
-    def damage(content):
-        state = content["optimizer"]["state"]
-        state[0]["momentum_buffer"] = change(state[0]["momentum_buffer"])
-    return damage
+def first_momentum(content) -> dict:
+    return content["optimizer"]["state"][0]
 
 
 DAMAGES = {
-    "momentum of another shape": momentum(lambda m: m.flatten()[:3]),
-    "no momentum": momentum(lambda m: "x"),
-    "momentum of another type": momentum(lambda m: m.double()),
+    "momentum of another shape": lambda c: first_momentum(c).update(momentum_buffer=torch.zeros(3)),
+    "momentum that could spread": lambda c: first_momentum(c)["momentum_buffer"].resize_(1, 1, 3, 3),
+    "text for a momentum": lambda c: first_momentum(c).update(momentum_buffer="x"),
+    "no momentum": lambda c: first_momentum(c).clear(),
+    "momentum of another type": lambda c: first_momentum(c).update(momentum_buffer=torch.zeros(16, 1, 3, 3).double()),
     "weights of another shape": lambda c: c["net"].update({next(iter(c["net"])): torch.zeros(3)}),
     "a weight less": lambda c: c["net"].popitem(),
     "no average": lambda c: c.update(average=None),

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import itertools
 import json
 import multiprocessing
 import os
@@ -38,9 +37,7 @@ FORKS.set_forkserver_preload(["helpers.runs.train_all", "torch._dynamo"])
 @pytest.fixture
 def store(tiny_data, tmp_path) -> Store:
     """For runs of short epochs, so that much of their time goes into writing."""
-    small = replace(
-        tiny_data, train_images=tiny_data.train_images[:20], train_labels=tiny_data.train_labels[:20],
-        val_images=tiny_data.val_images[:10], val_labels=tiny_data.val_labels[:10])
+    small = replace(tiny_data, train_images=tiny_data.train_images[:20], train_labels=tiny_data.train_labels[:20])
     return Store(tmp_path / "runs", small)
 
 
@@ -106,24 +103,17 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_write_fails_once(fault, store, make_config, tmp_path, monkeypatch):
+def test_every_write_fails_once(fault, store, make_config, tmp_path):
     """Two runs of two epochs write three files each. Whichever write fails, the next start ends as if none had."""
     configs = [make_config("layer"), make_config("group")]
     whole, _ = train_all(configs, store, workers=1)
     module, name, error = FAULTS[fault]
-    real = getattr(module, name)
     num_calls = 12 if name == "fsync" else 6  # a write syncs its file and its folder
     for number in range(1, num_calls + 1):
-        calls = itertools.count(1)
-
-        def failing(*arguments, number=number, calls=calls, **named):
-            if next(calls) == number:
-                raise error
-            return real(*arguments, **named)
-
+        effects = [mock.DEFAULT] * (number - 1) + [error] + [mock.DEFAULT] * 99
         failed = Store(tmp_path / f"{number}", store.data)
-        with monkeypatch.context() as patch, contextlib.suppress(Crash):
-            patch.setattr(module, name, failing)
+        with mock.patch.object(module, name, wraps=getattr(module, name), side_effect=effects), \
+                contextlib.suppress(Crash):
             records, failures = train_all(configs, failed, workers=1)
             assert len(records) == len(failures) == 1, "the other run goes on"
             assert f"{error.strerror}; the next start goes on from the last finished epoch" in failures[0]
@@ -134,7 +124,7 @@ def test_every_write_fails_once(fault, store, make_config, tmp_path, monkeypatch
         assert not list(failed.folder.rglob("*.damaged"))
 
 
-def test_a_disk_that_can_not_be_read_spoils_nothing(store, make_config, monkeypatch):
+def test_a_disk_that_can_not_be_read_spoils_nothing(store, make_config):
     """It is told; what lies there is neither set aside nor trained anew."""
     done = make_config("layer")
     begun = make_config("group")
@@ -143,14 +133,9 @@ def test_a_disk_that_can_not_be_read_spoils_nothing(store, make_config, monkeypa
     (store.run(begun).folder / "record.json").unlink()
     files = [store.run(done).folder / "record.json", store.run(begun).folder / "checkpoint.pt"]
     before = list(map(change_time, files))
-
-    def failing(path):
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", failing)
-        with pytest.raises(DivergedError, match=r"layer, seed 0: Input/output error.* group, seed 0: Input/output"):
-            train_all([done, begun], store, workers=1)
+    with mock.patch.object(Path, "read_bytes", side_effect=OSError(errno.EIO, "Input/output error")), \
+            pytest.raises(DivergedError, match=r"layer, seed 0: Input/output error.* group, seed 0: Input/output"):
+        train_all([done, begun], store, workers=1)
     assert list(map(change_time, files)) == before
     records, failures = train_all([done, begun], store, workers=1)
     assert len(records) == 2
@@ -168,19 +153,17 @@ def test_a_file_where_a_folder_belongs_is_one_line(store, make_config):
 def test_a_killed_report_goes_on(tmp_path):
     """SIGKILL to `python -m helpers.report` in the middle of the training, then the same command again."""
     runs_dir = tmp_path / "runs"
-    command = [
-        "helpers.report", "-p", "dataset", "digits", "-p", "norms", "['group']", "-p", "num_epochs", "4", "-p", "seeds",
-        "[0]", "-p", "runs_dir", str(runs_dir), "--output-dir", str(tmp_path / "out")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True)
+    command = ["helpers.report", "-p", "dataset", "digits", "-p", "norms", "['group']", "-p", "num_epochs", "4",
+               "-p", "seeds", "[0]", "-p", "runs_dir", str(runs_dir), "--output-dir", str(tmp_path / "out")]
+    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
     while not list(runs_dir.glob("*/checkpoint.pt")) and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)  # the kernel with it
     assert process.wait() == -signal.SIGKILL
     assert not list(runs_dir.glob("*/record.json"))
     (path,) = runs_dir.glob("*/checkpoint.pt")
-    path = shutil.copy(path, tmp_path)
+    path = Path(shutil.copy(path, tmp_path))
     again = run(*command)
     assert again.returncode == 0, again.stderr[-1000:]
     (record,) = [json.loads(path.read_text()) for path in runs_dir.glob("*/record.json")]

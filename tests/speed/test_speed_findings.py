@@ -13,22 +13,20 @@ from helpers.speed import figures, findings
 @pytest.fixture
 def results() -> dict[str, pd.DataFrame]:
     """Ordinary 80 and 70 s, ours 20 and 14 s, limit 10 s; the second repetition twice that."""
-    rows = [(r, norm, *np.multiply([80, 70, 20, 14, 10], (1 + r % 2) * (3 if norm == "all" else 1)))
-            for r in range(3) for norm in [*VARIANTS, "all"]]
-    epochs = pd.DataFrame(rows, columns=["repetition", "norm", "ordinary, 0 workers",
-                                         "ordinary, 2 workers", "ours", "ours, bfloat16", "limit"])
-    target = [("layer", 21.0, 700), ("batch", float("nan"), 1876)]
-    growth = [("images", 6400, 0.5), ("batch size", 16, 9.0), ("processes", 1, 7.0)]
+    one = pd.DataFrame({"ordinary, 0 workers": 80.0, "ordinary, 2 workers": 70.0, "ours": 20.0,
+                        "ours, bfloat16": 14.0, "limit": 10.0}, [*VARIANTS, "all"])
+    one.loc["all"] *= 3
+    target = {"norm": ["layer", "batch"], "seconds": [21.0, None], "updates": [700, 1876]}
+    growth = {"varied": list(figures.GROWTH), "value": [6400, 16, 1], "seconds": [0.5, 9.0, 7.0]}
     return {
-        "epochs": epochs.set_index(["repetition", "norm"]).astype(float),
+        "epochs": pd.concat({0: one, 1: 2 * one, 2: one}, names=["repetition", "norm"]),
         "memory": pd.DataFrame({"pipeline": ["ordinary", "ours"], "megabytes": [900.0, 300.0]}),
-        "growth": pd.DataFrame(growth, columns=["varied", "value", "seconds"]),
-        "profile": pd.DataFrame({"dropout": 1.5, "ReLU": 2.5}, pd.Index(VARIANTS, name="norm")),
-        "target": pd.DataFrame(target, columns=["norm", "seconds", "updates"])}
+        "growth": pd.DataFrame(growth), "target": pd.DataFrame(target),
+        "profile": pd.DataFrame({"dropout": 1.5, "ReLU": 2.5}, pd.Index(VARIANTS, name="norm"))}
 
 
 def test_findings_are_computed(results, tiny_data, tmp_path):
-    ratios = findings.ratio_frame(results["epochs"])
+    ratios = findings.median_frame(results["epochs"])[["gain", "least", "most", "distance"]]
     assert (ratios == [3.5, 3.5, 3.5, 2.0]).all(axis=None) and len(ratios) == 4
     assert findings.epochs_table(results["epochs"]).loc["all three", "ordinary : ours"] == "3.5"
     assert findings.memory_table(results["memory"]).loc["ours"].item() == "300"
@@ -44,25 +42,22 @@ def test_findings_are_computed(results, tiny_data, tmp_path):
     assert summary["findings"] == sentences and summary["all_gain"] == 3.5
     assert len(summary["epochs"]) == 60 and summary["target"][1]["seconds"] is None
     assert set(summary["profile"][0]) == {"norm", "kind", "milliseconds"}
-    table = pd.read_csv(tmp_path / "results.csv")
-    assert set(table) == {"pipeline", "norm", "repetition", "seconds"}
+    assert set(pd.read_csv(tmp_path / "results.csv")) == {"pipeline", "norm", "repetition", "seconds"}
 
 
 def test_figures_say_what_they_show(results):
     speed = figures.plot_speed(findings.median_frame(results["epochs"]))
     assert "all three (ordinary: 210.0 s; ours: 60.0 s (3.5 times as fast); " in speed.alt
-    profile = figures.plot_profile(results["profile"])
-    assert "GroupNorm: 4.0 ms (dropout: 1.5; ReLU: 2.5)" in profile.alt
+    assert "GroupNorm: 4.0 ms (dropout: 1.5; ReLU: 2.5)" in figures.plot_profile(results["profile"]).alt
     assert "by images trained on (6,400: 0.5)" in figures.plot_growth(results["growth"]).alt
 
 
 def same_runs(difference: int) -> pd.DataFrame:
     """Three pairs of runs a path; for a difference of -1 they gain -2, 0, 2 and -1, 0, 1 images."""
     rows = [(path, "group", seed, 5, 9950 + seed + gain * (difference + seed), 10_000)
-            for path, gain in {"ours": 0, "plain": 2, "bfloat16": 1}.items() for seed in (0, 1, 2)]
+            for path, gain in {"ours": 0, "bfloat16": 1, "plain": 2}.items() for seed in (0, 1, 2)]
     rows.append(("ours", "group", 0, 20, 9990, 10_000))  # nothing to stand beside
-    columns = ["path", "norm", "seed", "num_epochs", "val_correct", "num_val"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["path", "norm", "seed", "num_epochs", "val_correct", "num_val"])
 
 
 def test_what_another_path_costs_has_its_interval():
@@ -75,11 +70,8 @@ def test_what_another_path_costs_has_its_interval():
     table = findings.same_table(same)
     assert set(table["ours (%)"]) == set(table["the other (%)"]) == {"99.510"}
     plain, bfloat16 = findings.same_findings(same)
-    assert plain == (
-        "In 3 pairs of runs of 5 epochs, the plain path of `torch.nn` layers gets +0.0 ± 5.0 "
-        "images right beside ours in float32: within the noise of the seeds.")
+    assert plain == ("In 3 pairs of runs of 5 epochs, the plain path of `torch.nn` layers gets +0.0 ± 5.0 "
+                     "images right beside ours in float32: within the noise of the seeds.")
     assert "training in bfloat16 gets +0.0 ± 2.5 images" in bfloat16
     for sentence in findings.same_findings(findings.same_frame(same_runs(-6))):
         assert "more than the noise" in sentence
-    some = same_runs(-1).query("path != 'plain'")
-    assert set(findings.same_frame(some).path) == {"bfloat16"}
