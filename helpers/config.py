@@ -1,6 +1,7 @@
 """What can be asked for: variants, recipes, one training run, one study.
 
-Each parameter is declared once: its default, its rule and the reason stand in one line. `parameters.py` checks them.
+Each parameter is declared once, in one line: `parameter(default, rule)` is a dataclass field that carries its rule,
+and `Checked` checks all fields when an object is made (`parameters.py`).
 """
 
 from collections.abc import Callable, Mapping
@@ -121,8 +122,8 @@ TARGET_NAMES = {"weights": "the convolution weights", "all": "all parameters"}
 
 RECIPES = {
     "tuned": Recipe(),
-    # The historical run, its faults included: full ink in the turned corners, an L1 penalty a hundred
-    # times too strong on all parameters. Source: github.com/sunandhini96/School_of_AI-Assignment_5
+    # The historical run, its faults included: full ink in the turned corners, an L1 penalty a thousand
+    # times as strong as today's, on all parameters. Source: github.com/sunandhini96/School_of_AI-Assignment_5
     "original": Recipe(
         lr=0.01, nesterov=False, schedule="step", dropout=0.1, ema_decay=0.0, l1_lambda=0.01, l1_target="all",
         rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, interpolation="nearest"),
@@ -161,7 +162,7 @@ class Study(Parameters):
 
     dataset: str = parameter("auto", DATASET)
     data_dir: str | None = parameter(None, DATA_DIR)
-    holdout: int = parameter(0, integer(0))
+    holdout: int = parameter(0, integer(0))  # training images to validate on instead of the test images
     norms: tuple[str, ...] = parameter(tuple(VARIANTS), NORMS)
     num_groups: int = parameter(2, NUM_GROUPS)
     recipe: str = parameter("tuned", one_of(*RECIPES))
@@ -169,9 +170,9 @@ class Study(Parameters):
     num_epochs: int = parameter(20, EPOCHS)
     changes: Mapping = field(default_factory=dict)  # values of Recipe's fields that replace the recipe's own
     device: str = parameter("auto", DEVICE)
-    workers: int | None = parameter(None, WORKERS)
+    workers: int | None = parameter(None, WORKERS)  # processes that train side by side on the CPU
     scheduler: str | None = parameter(None, SCHEDULER)
-    reuse_records: bool = parameter(False, BOOLEAN)
+    reuse_records: bool = parameter(False, BOOLEAN)  # take published runs instead of training them
     runs_dir: str = parameter("runs", PATH)
     output_dir: str | None = parameter(None, OUTPUT_DIR)
 

@@ -1,4 +1,4 @@
-"""The network: 28 plain torch.nn layers, one of them swapped. `fast_layers.accelerate` makes it fast."""
+"""The network: 28 plain torch.nn layers, the six norms among them swapped. `fast_layers.accelerate` makes it fast."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""The three normalisations written out as arithmetic. The notebook computes its worked example with them.
+"""The three normalisations written out as arithmetic, for the notebook's worked example. The network uses torch's own.
 
 All three subtract a mean and divide by a standard deviation; they differ in the elements that share one mean.
 Activations are (N, C, H, W): images, channels, height, width. Wrong shapes raise ValueError.
@@ -12,7 +12,7 @@ EPS = 1e-5  # torch's default: keeps a constant input from being divided by zero
 def standardize(x: Tensor, dims: tuple[int, ...], eps: float = EPS) -> Tensor:
     """`x` minus its mean over `dims`, divided by its standard deviation over `dims`; the shape stays.
 
-    The variance is the biased one, the mean of the squares. `eps` is added inside the root, as in all three papers.
+    The variance is the biased one, the mean of the squared deviations. `eps` is added inside the root, as torch does.
     """
     mean = x.mean(dims, keepdim=True)
     variance = (x - mean).square().mean(dims, keepdim=True)
@@ -29,7 +29,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = EPS) -> Ten
 
 
 def group_norm(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float = EPS) -> Tensor:
-    """One mean for each image and group of channels; weight, bias (C,). (Wu, He 2018, arXiv:1803.08494, eq. 1, 2, 7)"""
+    """One mean for each image and group of channels; weight, bias (C,). (Wu, He 2018, arXiv:1803.08494, eq. 1-7)"""
     _check_shapes(x, x.shape[1:2], weight, bias)
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(f"num_groups: got {num_groups}, takes a divisor of {x.shape[1]} channels")

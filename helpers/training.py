@@ -1,6 +1,6 @@
 """How a network is trained and evaluated: the loss, the penalty, one update, one epoch, a whole run.
 
-No disk, no threads, no clock, no progress bars: these are in `runs/`.
+No disk, no threads, no clock, no progress bars: these are in `helpers/runs/`, which calls `start` and `epochs`.
 """
 
 import copy
@@ -51,7 +51,10 @@ class State:
 
 
 def start(config: RunConfig, net: nn.Module | None = None) -> State:
-    """A run before its first update. `net` is a network with the weights of the run's seed; None builds a plain one."""
+    """A run before its first update. `net` has the weights of the run's seed; None builds a plain one, in float32.
+
+    The study passes the same network made faster, in the recipe's precision: `fast_layers.fast_model(config)`.
+    """
     if net is None:
         net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed)
     net.to(config.device)
@@ -78,20 +81,20 @@ def epochs(config: RunConfig, data: Dataset, state: State,
 
 def train_one_epoch(state: State, images: Tensor, labels: Tensor, config: RunConfig,
                     on_batch: Callable[[int], None] = lambda batch: None) -> dict[str, float]:
-    """One pass over the training images: the epoch behind those in `state.history`.
+    """One pass over the training images: the epoch that comes after those in `state.history`.
 
     Returns means over its images: train_loss (nats, without the penalty), l1_penalty (nats), train_accuracy (percent;
     of augmented images and moving weights, so usually below the validation accuracy).
     """
     recipe = config.recipe
-    epoch = len(state.history)  # from 0
+    epoch = len(state.history) + 1  # as in the history, from 1
     num_batches = math.ceil(len(images) / recipe.batch_size)
-    generator = torch.Generator().manual_seed(epoch_seed(config.seed, epoch + 1))
-    torch.manual_seed(epoch_seed(config.seed, epoch + 1) + 500_000)  # for dropout, on the training device
-    sums = torch.zeros(3, device=images.device)  # stay there: reading them out would stop it every batch
+    generator = torch.Generator().manual_seed(epoch_seed(config.seed, epoch))
+    torch.manual_seed(epoch_seed(config.seed, epoch) + 500_000)  # for dropout; far from any epoch's own seed
+    sums = torch.zeros(3, device=images.device)  # stay there: reading them would make a GPU wait
     state.net.train()
     for batch, (x, y) in enumerate(batches(images, labels, recipe, generator)):  # (N, 1, 28, 28), (N,)
-        step = epoch * num_batches + batch
+        step = (epoch - 1) * num_batches + batch
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step, num_batches, config.num_epochs)
         sums += len(y) * train_step(state.net, state.optimizer, x, y, recipe)
@@ -106,7 +109,8 @@ def train_one_epoch(state: State, images: Tensor, labels: Tensor, config: RunCon
 def train_step(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, recipe: Recipe) -> Tensor:
     """One update on images x (N, 1, 28, 28) and labels y (N,).
 
-    Returns (3,): the data loss and the penalty in nats, and the share of images that were right before the update.
+    Returns (3,): the data loss and the penalty in nats, and the share of images classified correctly, all three by the
+    weights before the update.
     """
     logits = net(x)  # (N, 10)
     loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
@@ -118,7 +122,10 @@ def train_step(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: T
 
 
 def l1_penalty(net: nn.Module, recipe: Recipe) -> Tensor:
-    """lambda * sum |p|, a scalar: over all parameters, or over the convolutions' weights alone."""
+    """lambda * sum |p|, a scalar: over all parameters, or over the convolutions' weights alone.
+
+    lambda is 0 for a variant that has no penalty (`Study.run_configs`).
+    """
     parameters = penalized(net, recipe.l1_target)
     if not recipe.l1_lambda:
         return parameters[0].new_zeros(())
@@ -138,7 +145,7 @@ def conv_weights(net: nn.Module) -> list[nn.Parameter]:
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD; weight decay on the convolutions alone, since a norm's weight near zero would only scale its block away."""
     convs = conv_weights(net)
-    others = [p for p in net.parameters() if p.dim() != 4]
+    others = [p for p in net.parameters() if p.dim() != 4]  # of the norms: no convolution has a bias
     groups = [{"params": convs, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     nesterov = recipe.nesterov and recipe.momentum > 0  # torch refuses Nesterov without momentum
     one_kernel = "foreach" if next(net.parameters()).device.type == "mps" else "fused"
@@ -174,6 +181,7 @@ def average_decay(decay: float, step: int) -> float:
 @torch.no_grad()
 def update_average(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
     """Moves the running average of weights and norm statistics towards `net`, after update `step` (from 0)."""
+    # in place: state_dict shares the network's memory; BatchNorm's counter of batches is no float
     old = [t for t in average.state_dict().values() if t.is_floating_point()]
     new = [t for t in net.state_dict().values() if t.is_floating_point()]
     torch._foreach_lerp_(old, new, 1 - average_decay(decay, step))
@@ -196,7 +204,7 @@ def evaluate(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 5
         logits = torch.cat([net(normalize(part)) for part in images.split(batch_size)]).cpu()  # (N, 10)
     finally:
         net.train(was_training)
-    labels = labels.cpu()  # MPS has no float64
+    labels = labels.cpu()  # all on the CPU from here: MPS has no float64
     log_probabilities = F.log_softmax(logits, dim=1)
     log_true = log_probabilities.gather(1, labels[:, None]).squeeze(1)  # (N,)
     confidence, predictions = log_probabilities.exp().max(1)

@@ -22,9 +22,8 @@ PATHS = {"plain": "the plain path of `torch.nn` layers", "bfloat16": "training i
 def median_frame(epochs: DataFrame) -> DataFrame:
     """Medians for each norm: seconds an epoch of each pipeline, `gain` and `distance`.
 
-    `ordinary` has the number of loaders that is faster for all three. `gain` is ordinary to ours,
-    `least` and `most` are its extremes; `distance` is ours to the limit. They are ratios of seconds
-    within a repetition, so that a slow minute cancels.
+    `ordinary` has the number of loaders that is faster for all three. `gain` is ordinary to ours, from `least` to
+    `most`; `distance` is ours to the limit: ratios within a repetition, so that a slow minute cancels.
     """
     fastest = epochs.filter(like="ordinary").loc[:, "all", :].median().idxmin()
     epochs = epochs.assign(ordinary=epochs[fastest])
@@ -118,9 +117,8 @@ def speed_findings(results: dict[str, DataFrame], data: Dataset) -> list[str]:
             f"{seconds.ours:.0f} s: {seconds.gain:.1f} times as fast as the ordinary pipeline, "
             f"{seconds.distance:.1f} times the limit.")
     ordinary, ours = results["memory"].megabytes
-    sentences.append(
-        f"One training process needs {ours:.0f} MB at most beside its imports and data; "
-        f"the ordinary one {ordinary:.0f} MB.")
+    sentences.append(f"One training process needs {ours:.0f} MB at most beside its imports and data; "
+                     f"the ordinary one {ordinary:.0f} MB.")
     reached = results["target"].dropna()
     if len(reached):
         times = [f"{row.seconds:.0f} s ({SHORT[row.norm]})" for row in reached.itertuples()]

@@ -42,16 +42,15 @@ class SpeedParameters(Parameters):
 def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, DataFrame]:
     """All measurements, by name.
 
-    epochs: seconds an epoch, a column a pipeline, for each repetition and norm ("all": the three
-    together); memory: peak above imports and data; profile: milliseconds a batch; growth: seconds
-    an epoch; target: seconds and updates until 99 %.
+    epochs: seconds an epoch, a column a pipeline, for each repetition and norm ("all": the three together);
+    memory: peak above imports and data; profile: milliseconds a batch; target: seconds and updates until 99 %.
     """
     os.environ["KINETO_LOG_LEVEL"] = "99"  # or the profiler reports on the terminal at each start
     cores = num_cores()
     results = {}
     most = max(len(VARIANTS), 2 * cores)  # runs side by side
     with _pool(1, cores) as ordinary, _pool(1, 1) as alone, _pool(most, 1) as together:
-        pools = [ordinary, alone, together]
+        pools = (ordinary, alone, together)
         list(together.map(partial(time_ours, data, 1), ["batch"] * most))  # starts all its processes
         before = _peaks(pools)
         # interleaved: a slow minute falls on all alike
@@ -73,7 +72,6 @@ def _pool(num_processes: int, num_threads: int) -> ProcessPoolExecutor:
 
 
 def _peaks(pools: list) -> np.ndarray:
-    """Of one process of each pool."""
     return np.array([pool.submit(peak_memory).result() for pool in pools])
 
 

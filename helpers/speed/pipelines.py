@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
-from torchvision import transforms
+from torchvision.transforms import Compose, Normalize, RandomRotation, ToTensor
 
 from helpers.config import RECIPES, VARIANTS, Study
 from helpers.data import MEAN, STD, Dataset
@@ -27,11 +27,7 @@ from helpers.training import evaluate, train_one_epoch
 
 RECIPE = RECIPES["original"]  # dropout, rotation, the penalty for the third variant
 WARM_UP = 4  # batches before the clock starts
-TRANSFORM = transforms.Compose([
-    transforms.ToTensor(),
-    transforms.RandomRotation(RECIPE.rotation, fill=RECIPE.fill),
-    transforms.Normalize((MEAN,), (STD,)),
-])
+TRANSFORM = Compose([ToTensor(), RandomRotation(RECIPE.rotation, fill=RECIPE.fill), Normalize((MEAN,), (STD,))])
 
 # Kinds of operation, and what their events are called in the profile; the first that fits counts.
 KINDS = {
@@ -111,8 +107,8 @@ def _warm(data: Dataset, num_batches: int, norm: str, **changes) -> partial:
 def time_to_accuracy(data: Dataset, target: float, norm: str) -> tuple[str, float, int]:
     """The norm, seconds and updates of training until the averaged weights reach `target` percent.
 
-    The recipe is `tuned` in three epochs, validated every 100 updates of an epoch with the clock
-    stopped. The seconds are nan when three epochs do not suffice.
+    The recipe is `tuned` in three epochs, validated every 100 updates of an epoch with the clock stopped. The
+    seconds are nan when three epochs do not suffice. The epoch in which it is reached is trained to its end.
     """
     (config,) = Study(norms=(norm,), seeds=(0,), num_epochs=3).run_configs("cpu")
     state = fresh_state(config)

@@ -15,22 +15,19 @@ from helpers.runs.store import Store, hardware_independent_id
 
 
 @pytest.fixture
-def make_notebook(tmp_path):
-    """The notebook of these parameters, on the digits."""
+def make_notebook(tmp_path, monkeypatch):
+    """The notebook of these parameters, on the digits; whoever asks for training gets made-up records."""
+    def train(configs, store, workers):
+        return [made_up_record(config, store.data) for config in configs], []
+
     def make(**changes) -> AblationNotebook:
         return AblationNotebook(AblationParameters.from_dict({
             "dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "study_seeds": [0],
             "study_epochs": 1, "original_seeds": [0], "reuse_records": False, "train_missing": True,
             "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / "out"), **changes}))
-    return make
 
-
-@pytest.fixture
-def no_training(monkeypatch):
-    """Whoever asks for training gets made-up records."""
-    def train(configs, store, workers):
-        return [made_up_record(config, store.data) for config in configs], []
     monkeypatch.setattr("helpers.ablations.notebook.train_all", train)
+    return make
 
 
 def test_the_notebooks_parameters_are_these():
@@ -53,57 +50,57 @@ def test_it_refuses_in_one_line(tmp_path, make_notebook, name, value, says):
     assert not (tmp_path / "runs").exists()
 
 
-def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook, no_training):
+def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook):
     notebook = make_notebook(seeds="[3]", original_seeds="[1]")  # as papermill hands a list on
-    records = notebook.train(groups.runs)
+    frame = notebook.train(groups.runs)
     notebook.train(affine.runs)  # GroupNorm of one group is asked for twice
     study, without_l1 = notebook.train_study(luck.runs, "original")
     _, own_without_l1 = notebook.train_study(luck.runs)
-    notebook.tell("groups", lambda frame, word: f"So {word} is.", groups.frame(records), "it")
+    notebook.tell("groups", lambda frame, word: f"So {word} is.", frame, "it")
     notebook.save()
     out = tmp_path / "out"
     summary = json.loads((out / "summary.json").read_text())
     assert summary["findings"] == ["So it is."] and summary["num_runs"] == 4 + 2 + 1 + 4
-    assert {record["config"]["seed"] for record in records} == {3}
     assert notebook.brief().startswith("> **Notice.**") and "- *Groups.* So it is." in notebook.brief()
+    assert set(frame.seed) == {3} and "groups" in (out / "results.csv").read_text()
 
-    def published(name: str) -> list[dict]:
-        return [json.loads(line) for line in (out / "records" / f"{name}.jsonl").read_text().splitlines()]
+    def published(name: str) -> dict[str, dict]:
+        records = map(json.loads, (out / "records" / f"{name}.jsonl").read_text().splitlines())
+        return {record["run_id"]: record for record in records}
 
     kept = published("ablations")
-    assert len(kept) == 7 and {own_without_l1[0]["run_id"], records[0]["run_id"]} <= {one["run_id"] for one in kept}
+    assert len(kept) == 7 and own_without_l1[0]["run_id"] in kept
     assert own_without_l1[0]["config"]["recipe"] == asdict(RECIPES["tuned"].without_l1())
-    assert not any("wrong" in record for record in kept)
+    assert not any("wrong" in record for record in kept.values())
     original = published("original")
-    assert {record["run_id"] for record in original} == {record["run_id"] for record in [*study, *without_l1]}
+    assert set(original) == {record["run_id"] for record in [*study, *without_l1]}
     assert [record["config"]["norm"] for record in study] == list(VARIANTS)
     assert without_l1[0]["config"]["recipe"] == asdict(RECIPES["original"].without_l1())
-    assert {record["config"]["seed"] for record in original} == {1} and all("wrong" in record for record in original)
-    assert "groups" in (out / "results.csv").read_text()
+    assert all(record["config"]["seed"] == 1 and "wrong" in record for record in original.values())
 
 
-def test_a_grid_under_way_shows_its_gaps(tmp_path, make_notebook, no_training):
-    """Asked to train nothing it takes what is published and what is in the folder of runs; else it trains the rest."""
+def test_a_grid_under_way_shows_its_gaps(tmp_path, make_notebook):
+    """Asked to train nothing it takes what is published and what is in the folder of runs; else it trains."""
     notebook = make_notebook(train_missing=False)
-    frame = affine.frame(notebook.train(affine.runs))
+    frame = notebook.train(affine.runs)
     notebook.show("affine", affine.plot, frame, "digits")
     notebook.tell("affine", affine.finding, frame)
     notebook.tell("again", affine.finding, frame)
     told = "**3 of 3 runs are not there yet.** Too few of these runs are there to answer."
-    assert notebook.answers == {"affine": told, "again": told}, "a second finding from the same runs lacks them as well"
+    assert notebook.answers == {"affine": told, "again": told}, "the second from the same runs lacks them too"
     assert notebook.look_inside().empty and notebook.missing == "**These runs are not there yet.** "
 
     configs = affine.runs(RECIPES["tuned"], (0,), 1)
     store = Store(tmp_path / "runs", notebook.data)
     prefill(store, configs[:1])
-    published = made_up_record(configs[1], notebook.data)
     cut = store.run(configs[2]).folder
     cut.mkdir()
     (cut / "record.json").write_text('{"run_id": ')
+    published = {hardware_independent_id(configs[1], notebook.data.fingerprint): made_up_record(configs[1], store.data)}
     for train_missing in (False, None):  # None: it is published in part
         notebook = make_notebook(train_missing=train_missing)
-        notebook.published = {hardware_independent_id(configs[1], notebook.data.fingerprint): published}
-        assert notebook.train(affine.runs) == [store.find(configs[0]), published]
+        notebook.published = published
+        assert list(notebook.train(affine.runs).norm) == ["layer", "layer_plain"]
         assert notebook.missing == "**1 of 3 runs is not there yet.** "
     assert len(notebook.train(groups.runs)) == 4 and notebook.missing == "", "nothing of it is published"
     notebook = make_notebook(train_missing=True)

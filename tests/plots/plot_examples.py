@@ -18,8 +18,7 @@ HISTORICAL = historical_last()
 
 def history(norms=NORMS, seeds=(0,), epochs=20):
     """Curves that end at nearly the same value, so that their labels have to make way."""
-    rows = itertools.product(norms, seeds, range(1, epochs + 1))
-    frame = pd.DataFrame(rows, columns=["norm", "seed", "epoch"])
+    frame = pd.DataFrame(itertools.product(norms, seeds, range(1, epochs + 1)), columns=["norm", "seed", "epoch"])
     row = frame["norm"].map(NORMS.index)
     frame["val_loss"] = 0.017 + 0.0001 * row + 0.001 * frame.seed + 0.2 * np.exp(-frame.epoch)
     frame["val_accuracy"] = 99.5 - 0.01 * row - 0.1 * frame.seed - 4 * np.exp(-frame.epoch / 2)

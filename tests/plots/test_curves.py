@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from plot_examples import HISTORICAL, NORMS, history, lines, texts
@@ -40,9 +39,9 @@ def test_curves_are_the_data(plot, column, norms, seeds, epochs):
 def test_the_axis_and_the_ends_stand_in_the_figure_and_its_alt_text(plot, axis, note, ends):
     figure = plot(history(), "MNIST")
     labels = [f"{VARIANTS[norm].short} {end}" for norm, end in zip(NORMS, ends.split(", "), strict=True)]
-    assert texts(figure, "end-label") == labels and axis in texts(figure)
-    assert all(words in figure.alt for words in [*labels, note]) and note in " ".join(texts(figure))
-    (ax,) = figure.axes
+    assert texts(figure, "end-label") == labels and axis in texts(figure) and note in " ".join(texts(figure))
+    assert all(words in figure.alt for words in [*labels, note])
+    ax = figure.axes[0]
     assert ax.get_yscale() == "log" or (ax.get_ylim()[0] == 99.1 and texts(figure, "cut") == ["//"])
 
 
@@ -53,10 +52,9 @@ def test_labels_never_overlap_and_leaders_start_at_the_ends(plot, column, spoilt
     frame.loc[frame["norm"].isin(NORMS[:spoilt]), column] = 0.4 if column == "val_loss" else 64.7
     figure = plot(frame, "MNIST", HISTORICAL)
     render(figure, "png", 72)
-    labels = [text for text in figure.findobj(mpl.text.Text) if text.get_gid() == "end-label"]
-    boxes = [text.get_window_extent() for text in labels]
+    boxes = [text.get_window_extent() for text in figure.findobj(lambda found: found.get_gid() == "end-label")]
     assert len(boxes) == 3 and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    (ax,) = figure.axes
+    ax = figure.axes[0]
     leaders = [line for line in ax.lines if line.get_transform() == ax.transAxes]
     for mean, leader in zip(lines(figure, "mean"), leaders, strict=True):
         end = ax.transData.transform(mean.get_xydata()[-1])[1]  # on the axis, however bad it is
@@ -65,12 +63,13 @@ def test_labels_never_overlap_and_leaders_start_at_the_ends(plot, column, spoilt
 
 def test_historical_values_are_marked_and_written():
     figure = plot_validation_accuracy(history(), "MNIST", HISTORICAL)
-    marks = {mark.get_marker(): mark.get_xydata()[0].tolist() for mark in lines(figure, "historical")}
-    assert marks == {"o": [20, 99.37], "s": [20, 99.40], "^": [18, 97.46]}  # each at its own epoch
-    assert {mark.get_markerfacecolor() for mark in lines(figure, "historical")} == {"white"}  # another run
+    marks = lines(figure, "historical")
+    assert {mark.get_marker(): mark.get_xydata()[0].tolist() for mark in marks} == {
+        "o": [20, 99.37], "s": [20, 99.40], "^": [18, 97.46]}  # each at its own epoch
+    assert {mark.get_markerfacecolor() for mark in marks} == {"white"}  # another run
     first, _, off_the_axis = texts(figure, "end-label")
     assert first == "LayerNorm 99.50 %,\n1 historical seed (open) 99.37 %" and "97.46 %" in off_the_axis
-    assert first.replace("\n", " ") in figure.alt and off_the_axis.replace("\n", " ") in figure.alt
+    assert all(label.replace("\n", " ") in figure.alt for label in (first, off_the_axis))
     for rows, count in ((HISTORICAL, 1), (HISTORICAL[HISTORICAL["norm"] == "layer"], 0)):
         group = plot_validation_accuracy(history(["group"]), "MNIST", rows)
         assert len(lines(group, "historical")) == group.alt.count("historical") == count
@@ -82,10 +81,10 @@ def test_historical_curves_stand_beside_ours_epoch_by_epoch():
     free.loc[free.epoch == 18, "val_accuracy"] = 99.25
     figure = plot_beside_historical(ours, old, "MNIST", free)
     for norm, ax in zip(NORMS, figure.axes, strict=True):
-        expected = old[old.variant == norm][["epoch", "val_accuracy"]]
-        np.testing.assert_array_equal(lines(ax, "historical")[0].get_xydata(), expected)
-        expected = ours[ours.norm == norm].groupby("epoch").val_accuracy.mean()
-        np.testing.assert_allclose(lines(ax, "mean")[0].get_ydata(), expected)
+        there = old[old.variant == norm][["epoch", "val_accuracy"]]
+        np.testing.assert_array_equal(lines(ax, "historical")[0].get_xydata(), there)
+        here = ours[ours.norm == norm].groupby("epoch").val_accuracy.mean()
+        np.testing.assert_allclose(lines(ax, "mean")[0].get_ydata(), here)
         assert len(lines(ax, "seed")) == 2 and len(lines(ax, "without")) == (norm == "batch")
     mean = ours[(ours.norm == "batch") & (ours.epoch == 18)].val_accuracy.mean()
     numbers = f"epoch 18: here {mean:.2f} %, historical 97.46 %, no penalty (dotted) 99.25 %"
@@ -99,6 +98,6 @@ def test_a_diverged_run_is_drawn_and_named():
     frame.loc[(frame["norm"] == "batch") & (frame["epoch"] > 3), "val_loss"] = np.nan
     figure = plot_validation_loss(frame, "MNIST")
     render(figure, "png", 72)
-    assert len(lines(figure, "mean")) == 3
-    assert "L1 + BatchNorm nan nats" in figure.alt and "L1 + BatchNorm nan nats" in texts(figure)
+    told = "L1 + BatchNorm nan nats"
+    assert len(lines(figure, "mean")) == 3 and told in figure.alt and told in texts(figure)
     render(plot_validation_loss(frame.assign(val_loss=np.inf), "MNIST"), "svg")

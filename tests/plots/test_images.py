@@ -40,11 +40,11 @@ def test_misclassified(count, shown):
     assert ("Every one of the 40 images is classified correctly." in texts(figure)) == (count == 0)
     for image, ax, row in zip(sheet.images, bars, rows.head(10).itertuples(), strict=True):
         np.testing.assert_array_equal(image.get_array(), data.val_images[row.index])
-        assert f"index {row.index}: 4 → 9" in texts(figure)
-        assert f"index {row.index}: 4 → 9 ({percent(row.confidence)}, true 20 %)" in figure.alt
+        read, share = f"index {row.index}: 4 → 9", percent(row.confidence)
+        assert read in texts(figure) and f"{read} ({share}, true 20 %)" in figure.alt
         assert [bar.get_width() for bar in ax.patches] == [0.2, row.confidence]
-        assert [text.get_text() for text in ax.texts] == ["20 %", percent(row.confidence)]
-        assert [label.get_text() for label in ax.get_yticklabels()] == ["true 4", "predicted 9"]
+        shown = [text.get_text() for text in (*ax.texts, *ax.get_yticklabels())]
+        assert shown == ["20 %", share, "true 4", "predicted 9"]
 
 
 def test_percent_never_rounds_to_certainty():
@@ -69,7 +69,7 @@ def test_confusion_shows_errors_only_true_digits_in_rows():
 
 def test_overlap_bars_are_proportional_and_numbered():
     figure = plot_overlap(overlap(layer_group_batch=20, layer_batch=10, group=0), "MNIST", 7)
-    (ax,) = figure.axes
+    ax = figure.axes[0]
     assert [bar.get_width() for bar in ax.patches] == [20, 10, 0] and ax.get_ylim()[0] > ax.get_ylim()[1]
     assert [text.get_text() for text in ax.texts] == ["20", "10", "0"]
     bars = "LayerNorm, GroupNorm, L1 + BatchNorm: 20. LayerNorm, L1 + BatchNorm: 10. GroupNorm: 0."

@@ -35,7 +35,8 @@ def test_another_runs_checkpoint_is_not_loaded(tiny_data, make_config, tmp_path)
     mine = Checkpoint(tmp_path / "checkpoint.pt", make_config(), tiny_data)
     alone = without_clock(fit(mine.config, tiny_data))
     other_data = replace(tiny_data, train_labels=tiny_data.train_labels.flip(0))
-    for config, data in ((make_config("layer"), tiny_data), (make_config(seed=1), tiny_data), (mine.config, other_data)):
+    others = [(make_config("layer"), tiny_data), (make_config(seed=1), tiny_data), (mine.config, other_data)]
+    for config, data in others:
         mine.path.unlink(missing_ok=True)
         fit(config, data, Checkpoint(mine.path, config, data))
         with pytest.warns(UserWarning, match=r"of group, seed 0 .* stands aside .* \(it is another run's\)"):
