@@ -1,5 +1,6 @@
 """Files written whole or not at all, and the project's own folders."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -29,7 +30,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    if os.name != "nt":  # Windows opens no folder; elsewhere this makes the rename survive a power cut
+    with contextlib.suppress(PermissionError):  # Windows opens no folder; elsewhere the rename survives a power cut
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

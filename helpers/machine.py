@@ -76,10 +76,11 @@ def _keep_freed_memory() -> None:
 def environment(device: str = "cpu") -> dict[str, str]:
     """What a run was computed with. No path, user or host name: records are published."""
     named = re.search(r"^model name\s*: (.+)", _cpu_info(), re.MULTILINE)
+    processor = named[1].strip() if named else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if device == "cuda" else device
     return {"python": platform.python_version(), "torch": torch_version(),
-            "system": f"{platform.system()} {platform.machine()}", "device": torch.cuda.get_device_name()
-            if device == "cuda" else device, "processor": named[1].strip() if named else platform.processor()
-            or platform.machine(), "cores": str(num_cores())}
+            "system": f"{platform.system()} {platform.machine()}", "device": name, "processor": processor,
+            "cores": str(num_cores())}
 
 
 def num_cores() -> int:

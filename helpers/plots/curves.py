@@ -11,7 +11,9 @@ from helpers.plots.style import LOOKS, blank, captioned, label_ends, limits, pan
 
 
 @style()
-def plot_validation_loss(history: DataFrame, dataset_title: str, historical: DataFrame | None = None) -> Figure:
+def plot_validation_loss(
+    history: DataFrame, dataset_title: str, historical: DataFrame | None = None
+) -> Figure:
     """Validation loss by epoch, all variants on one logarithmic axis.
 
     history: columns norm, seed, epoch, val_loss. historical: norm, epoch, val_loss of another seed.
@@ -31,7 +33,9 @@ def plot_validation_loss(history: DataFrame, dataset_title: str, historical: Dat
 
 
 @style()
-def plot_validation_accuracy(history: DataFrame, dataset_title: str, historical: DataFrame | None = None) -> Figure:
+def plot_validation_accuracy(
+    history: DataFrame, dataset_title: str, historical: DataFrame | None = None
+) -> Figure:
     """Validation accuracy by epoch on one axis; the first fifth of the epochs may lie below it.
 
     history, historical: as for the loss, with the column val_accuracy.
@@ -120,7 +124,8 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
         old = historical[historical.variant == norm].set_index("epoch").val_accuracy
         ax.plot(old, "--k", gid="historical")
         epoch = min(mean.index[-1], old.index[-1])  # all numbers after as many epochs
-        fact = f"{VARIANTS[norm].short}, epoch {epoch}:\nhere {mean[epoch]:.2f} %, historical {old[epoch]:.2f} %"
+        fact = (f"{VARIANTS[norm].short}, epoch {epoch}:\n"
+                f"here {mean[epoch]:.2f} %, historical {old[epoch]:.2f} %")
         free = without_l1[without_l1.norm == norm].groupby("epoch").val_accuracy.mean()
         if len(free):
             ax.plot(free, ":", color=LOOKS[norm].colour, gid="without")

@@ -12,7 +12,8 @@ from helpers.config import TARGET_NAMES, VARIANTS, Study
 from helpers.data import Dataset
 from helpers.files import write_atomically, write_json
 from helpers.machine import environment
-from helpers.results.frames import Records, epoch_seconds, final_frame, historical_ends, history_frame, pairs_frame
+from helpers.results import frames
+from helpers.results.frames import Records
 from helpers.results.intervals import LEVEL, wilson_interval
 from helpers.results.words import join_words, p_text, plural
 from helpers.runs.store import publish_records
@@ -43,15 +44,16 @@ def pair_sentence(pair, num_val: int) -> str:
 
 def findings(records: Records, study: Study, data: Dataset) -> list[str]:
     """The study's findings, most important first, each one sentence computed from the records."""
-    final = final_frame(records)
+    final = frames.final_frame(records)
     if final.empty:
         return ["No run finished, so there is nothing to report."]
-    pairs = pairs_frame(records)
+    pairs = frames.pairs_frame(records)
     num_val = len(data.val_labels)
     sentences = [f"On {data.title} {_choice(final, pairs, study, num_val)}."]
     num_runs = len(study.norms) * len(study.seeds)
-    if len(records) < num_runs:
-        sentences.append(f"{num_runs - len(records)} of {num_runs} runs failed; what follows stands on the others.")
+    failed = num_runs - len(records)
+    if failed > 0:
+        sentences.append(f"{failed} of {num_runs} runs failed; what follows stands on the others.")
     basis = f"{final.n.max()} seeds"
     if final.n.nunique() > 1:
         basis = "the number of seeds differs, see the table"
@@ -65,8 +67,8 @@ def findings(records: Records, study: Study, data: Dataset) -> list[str]:
     names = final.groupby("parameters").norm.agg(_names)
     least, most = names.index[[0, -1]]
     if least < most:
-        sentences.append(f"{names[most]} learns {most:,} parameters, {most / least:.1f} times the {least:,} of "
-                         f"{names[least]}.")
+        sentences.append(f"{names[most]} learns {most:,} parameters, {most / least:.1f} times the "
+                         f"{least:,} of {names[least]}.")
     return sentences + historical_findings(final, study, data)
 
 
@@ -85,8 +87,8 @@ def _choice(final: DataFrame, pairs: DataFrame, study: Study, num_val: int) -> s
     if len(best) == 1:
         return f"choose {best.variant.item()}: no other variant reaches it"
     behind = f" between these; {_names(final.norm[beaten])} is behind" if beaten.any() else ""
-    return (f"nothing shows a best normalisation: {_names(best.norm)} are not told apart by {num_seeds} seeds and "
-            f"{num_val:,} images. Choose by cost{behind}")
+    return (f"nothing shows a best normalisation: {_names(best.norm)} are not told apart by {num_seeds} seeds "
+            f"and {num_val:,} images. Choose by cost{behind}")
 
 
 def _names(norms: Sequence[str]) -> str:
@@ -95,22 +97,22 @@ def _names(norms: Sequence[str]) -> str:
 
 def historical_findings(final: DataFrame, study: Study, data: Dataset) -> list[str]:
     """What becomes of the historical run's conclusions; none where `data` are not its images."""
-    ends = historical_ends(data)
+    ends = frames.historical_ends(data)
     if ends is None:
         return []
     num_val = len(data.val_labels)
     batch, group, layer = ends.itertuples()
     low, high = wilson_interval(layer.val_correct, num_val)
     gap = group.val_correct - layer.val_correct
-    sentences = [f"The historical run preferred GroupNorm to LayerNorm for {gap} of {num_val:,} images and one seed: "
-                 f"noise, since LayerNorm's own interval was {low:.2f} to {high:.2f} %."]
+    sentences = [f"The historical run preferred GroupNorm to LayerNorm for {gap} of {num_val:,} images and one "
+                 f"seed: noise, since LayerNorm's own interval was {low:.2f} to {high:.2f} %."]
     recipe = study.training_recipe()
     for row in final[final.norm == "batch"].itertuples():
         if recipe.l1_lambda < 0.01 and row.low > batch.val_accuracy:
             sentences.append(
-                f"L1 + BatchNorm ended at {batch.val_accuracy:.2f} % in the historical run, with λ = 0.01 on all "
-                f"parameters; here, with λ = {recipe.l1_lambda:g} on {TARGET_NAMES[recipe.l1_target]}, it ends at "
-                f"{row.val_accuracy:.2f} %.")
+                f"L1 + BatchNorm ended at {batch.val_accuracy:.2f} % in the historical run, with λ = 0.01 on "
+                f"all parameters; here, with λ = {recipe.l1_lambda:g} on {TARGET_NAMES[recipe.l1_target]}, "
+                f"it ends at {row.val_accuracy:.2f} %.")
     return sentences
 
 
@@ -120,23 +122,24 @@ def findings_markdown(records: Records, failures: Sequence[str], study: Study, d
     lines += [f"> **A run failed.** {failure}\n" for failure in failures]
     lines.append(
         f"**{plural(len(records), 'run')}** ({plural(len(study.norms), 'variant')} × "
-        f"{plural(len(study.seeds), 'seed')}) of {plural(study.num_epochs, 'epoch')}, recipe `{study.recipe}`, on "
-        f"{data.title}: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images.\n")
+        f"{plural(len(study.seeds), 'seed')}) of {plural(study.num_epochs, 'epoch')}, recipe `{study.recipe}`, "
+        f"on {data.title}: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images.\n")
     lines += [f"- {finding}" for finding in findings(records, study, data)]
     return "\n".join(lines)
 
 
-def save_results(folder: Path, records: Records, failures: Sequence[str], study: Study, data: Dataset) -> None:
+def save_results(folder: Path, records: Records, failures: list[str], study: Study, data: Dataset) -> None:
     """Writes `results.csv`, `records/mnist_normalization.jsonl`, then `summary.json`."""
     publish_records(records, "mnist_normalization", folder / "records")
-    write_atomically(folder / "results.csv", history_frame(records).to_csv(index=False).encode())
-    variants = final_frame(records).replace({float("nan"): None}).to_dict("records")
-    runs = [{"run_id": record["run_id"], "seconds": sum(epoch_seconds([record]))} for record in records]
+    write_atomically(folder / "results.csv", frames.history_frame(records).to_csv(index=False).encode())
+    variants = frames.final_frame(records).replace({float("nan"): None}).to_dict("records")
+    runs = [{"run_id": record["run_id"], "seconds": sum(frames.epoch_seconds([record]))} for record in records]
     write_summary(
         folder, f"Three normalisations on {data.title}", data, findings(records, study, data),
         fingerprint=data.fingerprint, num_train=len(data.train_labels), num_val=len(data.val_labels),
-        recipe=study.recipe, seeds=study.seeds, num_epochs=study.num_epochs, num_runs=len(records), failures=failures,
-        variants=variants, runs=runs, environment=records[0]["environment"] if records else {})
+        recipe=study.recipe, seeds=study.seeds, num_epochs=study.num_epochs, num_runs=len(records),
+        failures=failures, variants=variants, runs=runs,
+        environment=records[0]["environment"] if records else {})
 
 
 def write_summary(folder: Path, title: str, data: Dataset, findings: Sequence[str], **more) -> None:

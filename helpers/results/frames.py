@@ -73,8 +73,9 @@ def final_frame(records: Records) -> DataFrame:
             low, high = wilson_interval(last.val_correct[0], group[0]["dataset"]["num_val"])
         rows.append({
             **last.mean(), "norm": norm, "variant": VARIANTS[norm].title, "n": len(group),
-            "parameters": group[0]["num_parameters"], "std": last.val_accuracy.std(), "low": low, "high": high,
-            "errors": len(wrong_frame(group)) / len(group), "seconds_per_epoch": np.median(epoch_seconds(group))})
+            "parameters": group[0]["num_parameters"], "errors": len(wrong_frame(group)) / len(group),
+            "std": last.val_accuracy.std(), "low": low, "high": high,
+            "seconds_per_epoch": np.median(epoch_seconds(group))})
     final = DataFrame(rows, columns=FINAL)
     if any(record["dataset"]["name"] != "mnist" for record in records):
         return final
@@ -91,13 +92,10 @@ def shown_runs(records: Records) -> tuple[list[str], int]:
 def confusion_matrices(records: Records, labels: Tensor) -> dict[str, np.ndarray]:
     """For each variant how often a digit (row) was read as each digit (column), over its seeds."""
     all_right = np.diag(np.bincount(labels, minlength=NUM_CLASSES))
-    matrices = {}
-    for norm, group in _by_norm(records).items():
-        matrix = len(group) * all_right
-        for row in wrong_frame(group).itertuples():
-            matrix[row.label, row.label] -= 1
-            matrix[row.label, row.prediction] += 1
-        matrices[norm] = matrix
+    matrices = {norm: len(group) * all_right for norm, group in _by_norm(records).items()}
+    for row in wrong_frame(records).itertuples():
+        matrices[row.norm][row.label, row.label] -= 1
+        matrices[row.norm][row.label, row.prediction] += 1
     return matrices
 
 
@@ -115,9 +113,10 @@ def overlap_counts(wrong: DataFrame, norms: Sequence[str], seed: int) -> Series:
 def pairs_frame(records: Records) -> DataFrame:
     """Each pair of variants on the same images with the same seeds.
 
-    only_a, only_b: images that one alone gets right, mean over the common seeds. difference: images that a gets
-    right more than b, mean; half_width: of its t-interval; differences: seed by seed. p: of the paired t-test over
-    seeds, of one seed McNemar's exact test; mcnemar: that p, seed by seed; p_holm: p corrected for all pairs.
+    only_a, only_b: images that one alone gets right, mean over the common seeds. difference: images that a
+    gets right more than b, mean; half_width: of its t-interval; differences: seed by seed. p: of the paired
+    t-test over seeds, of one seed McNemar's exact test; mcnemar: that p, seed by seed; p_holm: p corrected for
+    all pairs.
     """
     wrong = {}
     for record in records:

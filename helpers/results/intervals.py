@@ -22,7 +22,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def half_width(values: Sequence[float], checks: int = 1) -> float:
-    """Half the width of the mean's t-interval; nan for one value. checks: how many hold at once (Bonferroni)."""
+    """Half the mean's t-interval; nan for one value. checks: how many hold at once (Bonferroni)."""
     if len(values) < 2:
         return float("nan")
     return float(stats.t.ppf(1 - (1 - LEVEL) / 2 / checks, len(values) - 1) * stats.sem(values))
@@ -41,8 +41,8 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 def paired_p(differences: Sequence[float], mcnemar: Sequence[float] = ()) -> float:
     """p-value of the paired t-test on differences over seeds.
 
-    Equal differences have no spread to divide by: they get the exact sign test's. With the single seeds' `mcnemar`
-    p-values it is the smaller of that and the largest of these, doubled for having the choice.
+    Equal differences have no spread to divide by: they get the exact sign test's. With the single seeds'
+    `mcnemar` p-values it is the smaller of that and the largest of these, doubled for having the choice.
     """
     if np.ptp(differences) > 0:
         return float(stats.ttest_1samp(differences, 0).pvalue)
@@ -51,7 +51,7 @@ def paired_p(differences: Sequence[float], mcnemar: Sequence[float] = ()) -> flo
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): the smallest times their number, the next times one less, never falling."""
+    """Holm's correction (1979): the smallest times their number, the next times one less, never falling."""
     times = np.arange(len(p_values), 0, -1)
     adjusted = np.zeros(len(p_values))
     adjusted[np.argsort(p_values)] = np.maximum.accumulate(times * np.sort(p_values)).clip(max=1)

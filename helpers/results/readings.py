@@ -15,19 +15,21 @@ from helpers.results.words import in_words, plural
 def pixel_statistics(data: Dataset) -> str:
     """The data's sizes, and its pixels beside the constants used for normalising."""
     pixels = data.train_images.double().div(255)
-    return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images. "
-            f"The training pixels have mean {pixels.mean():.4f} and standard deviation {pixels.std():.4f} in [0, 1]; "
-            f"all images are normalised with MNIST's {MEAN} and {STD}.")
+    return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} validation "
+            f"images. The training pixels have mean {pixels.mean():.4f} and standard deviation "
+            f"{pixels.std():.4f} in [0, 1]; all images are normalised with MNIST's {MEAN} and {STD}.")
 
 
 def training_report(records: Records, failures: Sequence[str], study: Study, data: Dataset) -> str:
     """What was trained, on how much, and how long it took."""
     seconds = epoch_seconds(records) or [0]
     parts = [f"**{plural(len(records), 'training run')}** of {plural(study.num_epochs, 'epoch')} on the "
-             f"{len(data.train_labels):,} training images of {data.title}, validated on {len(data.val_labels):,}: "
-             f"{sum(seconds) / 60:.1f} minutes of training in all, {np.median(seconds):.1f} s an epoch (median)."]
+             f"{len(data.train_labels):,} training images of {data.title}, validated on "
+             f"{len(data.val_labels):,}: {sum(seconds) / 60:.1f} minutes of training in all, "
+             f"{np.median(seconds):.1f} s an epoch (median)."]
     if study.reuse_records:
-        parts.append("As asked, runs that are among the published records were taken from there, not trained.")
+        parts.append(
+            "As asked, runs that are among the published records were taken from there, not trained.")
     parts += [f"**Failed:** {failure}." for failure in failures]
     return "\n\n".join(parts)
 
@@ -85,9 +87,10 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
     both = ends.merge(without_l1, on=["norm", "seed", "epoch"], suffixes=("", "_free"))
     if len(both):
         cost = both.val_accuracy_free - both.val_accuracy
-        text += (f" Without its penalty, all else as it was, BatchNorm is at {both.val_accuracy_free.mean():.2f} % "
-                 f"in epoch {both.epoch[0]} instead of {both.val_accuracy.mean():.2f} %: the penalty cost "
-                 f"{in_words(cost)} ({plural(len(cost), 'seed')}).")
+        text += (f" Without its penalty, all else as it was, BatchNorm is at "
+                 f"{both.val_accuracy_free.mean():.2f} % in epoch {both.epoch[0]} instead of "
+                 f"{both.val_accuracy.mean():.2f} %: the penalty cost {in_words(cost)} "
+                 f"({plural(len(cost), 'seed')}).")
     return text
 
 
@@ -99,7 +102,8 @@ def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) ->
         part = "makes no error"
         if errors.any():
             digit, read_as = np.argwhere(errors == errors.max())[0]
-            part = f"most often reads {digit} as {read_as} ({errors.max()} of its {plural(errors.sum(), 'error')})"
+            total = plural(errors.sum(), "error")
+            part = f"most often reads {digit} as {read_as} ({errors.max()} of its {total})"
         parts.append(f"{VARIANTS[norm].short} {part}")
     over = f"Summed over {num_seeds} seeds: " if num_seeds > 1 else ""
     return f"{over}{'; '.join(parts)}."
@@ -115,4 +119,5 @@ def overlap_reading(counts: Series) -> str:
     together, alone = (counts[sizes == size].sum() for size in (most, 1))
     everyone = "both" if most == 2 else f"all {most}"
     return (f"At least one variant gets {total} wrong: {together} of them wrong for {everyone} "
-            f"({100 * together / counts.sum():.0f} %), {alone} for one alone ({100 * alone / counts.sum():.0f} %).")
+            f"({100 * together / counts.sum():.0f} %), {alone} for one alone "
+            f"({100 * alone / counts.sum():.0f} %).")

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, set_option
 
 from helpers.config import VARIANTS, RunConfig
 from helpers.data import NUM_CLASSES, Dataset
 from helpers.machine import environment
 from helpers.model import BLOCKS, build_model, make_norm, num_parameters
 from helpers.results.words import plural
+
+# Readers see tables whole, however long and whatever their own settings.
+set_option("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None)
 
 WITH_UNITS = {"batch_size": "batch_size (images)", "l1_lambda": "l1_lambda (nats)",
               "rotation": "rotation (degrees)", "shift": "shift (pixels)"}
@@ -93,10 +96,12 @@ def final_table(final: DataFrame) -> DataFrame:
             "std over seeds (%)": f"{row.std:.2f}" if row.n > 1 else "one seed",
             "95 % interval (%)": f"{row.low:.2f} to {row.high:.2f}",
             "validation loss (nats)": f"{row.val_loss:.4f}", "wrong images": f"{row.errors:.{digits}f}",
-            "training accuracy (%)": f"{row.train_accuracy:.2f}", "L1 penalty (nats)": f"{row.l1_penalty:.4f}"}
+            "training accuracy (%)": f"{row.train_accuracy:.2f}",
+            "L1 penalty (nats)": f"{row.l1_penalty:.4f}"}
         if "historical_epoch" in final:
+            end = f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})"
             columns[row.variant] |= {
-                "historical accuracy (%)": f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})",
+                "historical accuracy (%)": end,
                 "historical loss (nats)": f"{row.historical_val_loss:.4f}"}
     return DataFrame(columns).rename_axis("last epoch")
 

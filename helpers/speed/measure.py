@@ -43,7 +43,8 @@ def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, Data
     """All measurements, by name.
 
     epochs: seconds an epoch, a column a pipeline, for each repetition and norm ("all": the three together);
-    memory: peak above imports and data; profile: milliseconds a batch; target: seconds and updates until 99 %.
+    memory: peak above imports and data; profile: milliseconds a batch; growth: seconds; target: seconds and
+    updates until 99 %.
     """
     os.environ["KINETO_LOG_LEVEL"] = "99"  # or the profiler reports on the terminal at each start
     cores = num_cores()
@@ -71,7 +72,7 @@ def _pool(num_processes: int, num_threads: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(num_processes, get_context("spawn"), torch.set_num_threads, (num_threads,))
 
 
-def _peaks(pools: list) -> np.ndarray:
+def _peaks(pools: tuple) -> np.ndarray:
     return np.array([pool.submit(peak_memory).result() for pool in pools])
 
 
@@ -83,7 +84,7 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def _repetition(pools: list, data: Dataset, num_batches: int) -> DataFrame:
+def _repetition(pools: tuple, data: Dataset, num_batches: int) -> DataFrame:
     """Seconds an epoch: a row for each norm, and one for all together; a column a pipeline."""
     ordinary, alone, together = pools
     seconds = {}  # a batch

@@ -27,7 +27,8 @@ from helpers.training import evaluate, train_one_epoch
 
 RECIPE = RECIPES["original"]  # dropout, rotation, the penalty for the third variant
 WARM_UP = 4  # batches before the clock starts
-TRANSFORM = Compose([ToTensor(), RandomRotation(RECIPE.rotation, fill=RECIPE.fill), Normalize((MEAN,), (STD,))])
+TRANSFORM = Compose([
+    ToTensor(), RandomRotation(RECIPE.rotation, fill=RECIPE.fill), Normalize((MEAN,), (STD,))])
 
 # Kinds of operation, and what their events are called in the profile; the first that fits counts.
 KINDS = {
@@ -108,7 +109,7 @@ def time_to_accuracy(data: Dataset, target: float, norm: str) -> tuple[str, floa
     """The norm, seconds and updates of training until the averaged weights reach `target` percent.
 
     The recipe is `tuned` in three epochs, validated every 100 updates of an epoch with the clock stopped. The
-    seconds are nan when three epochs do not suffice. The epoch in which it is reached is trained to its end.
+    seconds are nan when three epochs do not suffice. The epoch that reaches it is trained to its end, unclocked.
     """
     (config,) = Study(norms=(norm,), seeds=(0,), num_epochs=3).run_configs("cpu")
     state = fresh_state(config)

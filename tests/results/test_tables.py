@@ -1,5 +1,8 @@
 """The tables for readers say what the frames hold."""
 
+import importlib
+
+import pandas as pd
 from planted import DIGITS, MNIST, record
 
 from helpers.config import Study
@@ -30,3 +33,10 @@ def test_last_epochs_and_pairs_for_readers():
 def test_recipe_table_holds_every_run():
     table = tables.recipe_table(Study(seeds=(0, 1)).run_configs("cpu"))
     assert list(table.loc["l1_lambda (nats)"]) == ["0", "0", "1e-05"] and set(table.loc["seeds"]) == {"0, 1"}
+
+
+def test_tables_are_shown_whole_whatever_was_set_before():
+    with pd.option_context("display.max_columns", 2):
+        importlib.reload(tables)
+        shown = pd.DataFrame([["x" * 200] * 40] * 100).to_html()
+        assert "..." not in shown and shown.count("x" * 200) == 4000
