@@ -22,8 +22,8 @@ PATHS = {"plain": "the plain path of `torch.nn` layers", "bfloat16": "training i
 def median_frame(epochs: DataFrame) -> DataFrame:
     """Medians for each norm: seconds an epoch of each pipeline, `gain` and `distance`.
 
-    `ordinary` has the number of loaders that is faster for all three. `gain` is ordinary to ours, from `least`
-    to `most`; `distance` is ours to the limit: ratios within a repetition, so that a slow minute cancels.
+    `ordinary` has the number of loaders that is faster for all three. `gain` is ordinary to ours, from
+    `least` to `most`; `distance` is ours to the limit: ratios within a repetition, so that a slow minute cancels.
     """
     fastest = epochs.filter(like="ordinary").loc[:, "all", :].median().idxmin()
     epochs = epochs.assign(ordinary=epochs[fastest])

@@ -109,7 +109,7 @@ def time_to_accuracy(data: Dataset, target: float, norm: str) -> tuple[str, floa
     """The norm, seconds and updates of training until the averaged weights reach `target` percent.
 
     The recipe is `tuned` in three epochs, validated every 100 updates of an epoch with the clock stopped. The
-    seconds are nan when three epochs do not suffice. The epoch that reaches it is trained to its end, unclocked.
+    seconds are nan when three epochs do not suffice. The epoch that reaches it is finished, unclocked.
     """
     (config,) = Study(norms=(norm,), seeds=(0,), num_epochs=3).run_configs("cpu")
     state = fresh_state(config)
