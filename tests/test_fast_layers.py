@@ -22,11 +22,9 @@ def seeded():
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
-@pytest.mark.parametrize("plain", [nn.LayerNorm([6, 4, 5]), nn.LayerNorm([6, 4, 5], elementwise_affine=False),
-                                   nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1, bias=False), nn.Conv2d(6, 4, 3,
-                                                                                                 padding=1,
-                                                                                                 bias=False)],
-                         ids=str)
+@pytest.mark.parametrize("plain", [
+    nn.LayerNorm([6, 4, 5]), nn.LayerNorm([6, 4, 5], elementwise_affine=False), nn.GroupNorm(2, 6),
+    nn.Conv2d(6, 4, 1, bias=False), nn.Conv2d(6, 4, 3, padding=1, bias=False)], ids=str)
 def test_each_fast_layer_is_torchs(plain, memory_format):
     plain.double()
     for parameter in plain.parameters():

@@ -8,7 +8,17 @@ from pandas import DataFrame, concat, read_csv
 
 from helpers.ablations import batch_size, inside, luck
 from helpers.ablations.common import TOO_FEW, last_epochs
-from helpers.config import BOOLEAN, DATA_DIR, DATASET, EPOCHS, OUTPUT_DIR, PATH, RECIPES, SEEDS, WORKERS
+from helpers.config import (
+    BOOLEAN,
+    DATA_DIR,
+    DATASET,
+    EPOCHS,
+    OUTPUT_DIR,
+    PATH,
+    RECIPES,
+    SEEDS,
+    WORKERS,
+)
 from helpers.data import Dataset
 from helpers.datasets import load_dataset
 from helpers.files import RECORDS, writable_folder, write_atomically
