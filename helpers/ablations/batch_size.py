@@ -71,8 +71,7 @@ def plot(frame: DataFrame, dataset_title: str, num_epochs: int) -> Figure:
     ax.set_xscale("log", base=2)
     ax.set_xticks(SIZES, SIZES)
     ax.set(xlabel="images a batch", ylabel="accuracy (%)")
-    common.plot_accuracies(ax, frame, "batch_size", frame)
-    common.label_lines(ax, common.means(frame, "batch_size"))
+    common.label_lines(ax, common.plot_accuracies(ax, frame, "batch_size", frame))
     subtitle = (f"{common.subtitle(frame, dataset_title)}.\n{frame.num_images.iloc[0]:,} training images, "
                 f"{num_epochs} epochs in all cases.")
     return common.captioned_lines(ax.figure, "How small may a batch be?", subtitle, frame, finding(frame))

@@ -77,16 +77,18 @@ def subtitle(frame: DataFrame, dataset_title: str) -> str:
     return f"{dataset_title}, last epoch, {basis}. The accuracy axis is stretched towards 100 %"
 
 
-def plot_accuracies(ax: Axes, frame: DataFrame, index: str, whole: DataFrame) -> None:
-    """Means as lines, seeds as dots, BatchNorm on its own batches as crosses. whole: must fit on the axis."""
+def plot_accuracies(ax: Axes, frame: DataFrame, index: str, whole: DataFrame) -> DataFrame:
+    """Draws seeds, means and BatchNorm on its own batches; returns the means. whole: fits on the axis."""
     stretch(ax, *limits(whole[["val_accuracy", "train_mode"]].stack()))
     if frame.seed.nunique() > 1:
         for norm, part in frame.groupby("norm"):
             ax.plot(part[index], part.val_accuracy, "o", color=LOOKS[norm].colour, alpha=0.3, markersize=4,
                     gid="seed")
-    plot_lines(ax, means(frame, index))
+    lines = means(frame, index)
+    plot_lines(ax, lines)
     own_batches = means(frame, index, "train_mode").reindex(ax.get_xticks())
     ax.plot(own_batches, "x-", color=LOOKS["batch"].colour, linewidth=1, gid="own batches")
+    return lines
 
 
 def plot_lines(ax: Axes, lines: DataFrame) -> None:

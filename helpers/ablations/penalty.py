@@ -90,8 +90,8 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
     for ax, target in zip(axes[0], TARGET_NAMES, strict=True):
         part = frame[(frame.l1_target == target) | (frame.l1_lambda == 0) | (frame.norm == "none")]
         ax.set_title(f"λ on {TARGET_NAMES[target]}")
-        common.plot_accuracies(ax, part, "l1_lambda", frame)
-    common.label_lines(ax, common.means(part, "l1_lambda"))
+        lines = common.plot_accuracies(ax, part, "l1_lambda", frame)
+    common.label_lines(ax, lines)
     quantities = {"near_zero": "weights below 0.001 (share)", "gamma": "mean |γ|, weakest block"}
     for ax, (column, name) in zip(axes[1], quantities.items(), strict=True):
         lines = common.means(part, "l1_lambda", column)

@@ -52,11 +52,10 @@ def table(frame: DataFrame) -> DataFrame:
     for case, part in frame.groupby("case", sort=False):
         for penalty in sorted(set(part.penalty) - {""}) or [""]:
             mine = part[part.penalty.isin(["", penalty])]
-            row = {"case": case, "λ": penalty}
-            for norm, variant in VARIANTS.items():
-                row[variant.short] = _cell(mine[mine.norm == norm])
+            cells = {variant.short: _cell(mine[mine.norm == norm]) for norm, variant in VARIANTS.items()}
             whole = mine.groupby("seed").norm.transform("size") == len(VARIANTS)
-            rows.append({**row, "mean loss (nats)": mine.val_loss[whole].mean()})
+            loss = mine.val_loss[whole].mean()
+            rows.append({"case": case, "λ": penalty, **cells, "mean loss (nats)": loss})
     table = DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
     table["mean loss (nats)"] = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
     return table
@@ -89,7 +88,7 @@ def finding(frame: DataFrame) -> str:
     things = [name for name in dict.fromkeys(KNOBS.values()) if name in changed]
     return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
             f"{'; '.join(results)}. {len(cases)} cases of BatchNorm that differ in one thing "
-            f"({', '.join(things)}) are, with the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats and "
-            f"{right.min():+.0f} to {right.max():+.0f} images away: {sum(loss < 0) or 'none'} with a lower loss, "
-            f"{sum(right > 0) or 'none'} with more right. With {cases.size().min()} to {cases.size().max()} "
-            "seeds a case, differences as small as these say little.")
+            f"({', '.join(things)}) are, with the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats "
+            f"and {right.min():+.0f} to {right.max():+.0f} images away: {sum(loss < 0) or 'none'} with a "
+            f"lower loss, {sum(right > 0) or 'none'} with more right. With {cases.size().min()} to "
+            f"{cases.size().max()} seeds a case, differences as small as these say little.")

@@ -23,7 +23,7 @@ def median_frame(epochs: DataFrame) -> DataFrame:
     """Medians for each norm: seconds an epoch of each pipeline, `gain` and `distance`.
 
     `ordinary` has the number of loaders that is faster for all three. `gain` is ordinary to ours, from
-    `least` to `most`; `distance` is ours to the limit: ratios within a repetition, so that a slow minute cancels.
+    `least` to `most`, `distance` ours to the limit: ratios within a repetition, so that slow minutes cancel.
     """
     fastest = epochs.filter(like="ordinary").loc[:, "all", :].median().idxmin()
     epochs = epochs.assign(ordinary=epochs[fastest])
