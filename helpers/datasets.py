@@ -65,7 +65,7 @@ def load_digits(_: object = None) -> Dataset:
     ink = F.interpolate(ink, 20, mode="bicubic").clamp(0, 1)
     images = (255 * F.pad(ink, (4, 4, 4, 4))).round().to(torch.uint8).squeeze(1)  # (1797, 28, 28)
     labels = torch.from_numpy(digits.target).long()
-    train, val = map(sorted, train_test_split(range(1797), test_size=360, stratify=labels, random_state=0))
+    train, val = map(sorted, train_test_split(range(1797), test_size=360, stratify=digits.target, random_state=0))
     notice = ("The data are the **1,797 embedded digits** of scikit-learn, 8×8 pixels enlarged: a small stand-in. "
               "Nothing here says how a variant does on MNIST.")
     title = "embedded digits (not MNIST)"

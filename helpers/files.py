@@ -1,6 +1,5 @@
 """Files written whole or not at all, and the project's own folders."""
 
-import contextlib
 import json
 import os
 import tempfile
@@ -30,12 +29,14 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    with contextlib.suppress(PermissionError):  # Windows opens no folder; elsewhere the rename survives a power cut
+    try:
         folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    except OSError:  # Windows opens no folder; elsewhere the rename survives a power cut
+        return
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def write_json(path: Path, content: dict) -> None:

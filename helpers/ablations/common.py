@@ -94,8 +94,8 @@ def plot_accuracies(ax: Axes, frame: DataFrame, index: str, whole: DataFrame) ->
 def plot_lines(ax: Axes, lines: DataFrame) -> None:
     """Draws a line for each norm, as `means` returns them; a tick without a value interrupts it."""
     for norm, line in lines.reindex(ax.get_xticks()).items():
-        colour, marker, style = LOOKS[norm]
-        ax.plot(line, color=colour, marker=marker, linestyle=style, gid="mean")
+        look = LOOKS[norm]
+        ax.plot(line, color=look.colour, marker=look.marker, linestyle=look.line, gid="mean")
 
 
 def label_lines(ax: Axes, lines: DataFrame, form: str = "{:.2f} %") -> None:

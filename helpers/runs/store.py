@@ -125,10 +125,13 @@ def _check_record(record: dict) -> str:
     if len(history) < config.num_epochs or record["run_id"] != run_id(config, dataset["fingerprint"]):
         raise ValueError("the record is not this run's")
     num_wrong = dataset["num_val"] - history[-1]["val_correct"]
-    if "wrong" in record and list(map(len, record["wrong"])) != [5] * num_wrong:
+    if "wrong" in record and [len(list(map(float, row))) for row in record["wrong"]] != [5] * num_wrong:
         raise ValueError("the record's misclassified images are not this run's")
-    if not isinstance(record["num_parameters"], int) or not isinstance(record["environment"], dict):
+    types = {"num_parameters": int, "environment": dict}
+    if not all(isinstance(record[name], kind) for name, kind in types.items()):
         raise ValueError("the record does not tell of its network or machine")
+    if not all(isinstance(dataset[name], str) for name in ("name", "title")):
+        raise ValueError("the record does not tell of its data")
     return hardware_independent_id(config, dataset["fingerprint"])
 
 
@@ -140,6 +143,8 @@ def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, d
     records = {}
     for path in sorted(folder.glob("*.jsonl")):
         for number, line in enumerate(path.read_text().splitlines(), 1):
+            if not line.strip():
+                continue
             try:
                 record = json.loads(line)
                 if record["version"] == VERSION and ("wrong" in record or not whole):

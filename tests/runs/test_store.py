@@ -23,7 +23,8 @@ def test_identity_is_the_content(make_config):
 
 DAMAGES = [
     b"", b"{}", b"[1]", b"\xff\xfe", b'{"history": []}', b"[" * 100_000, {"history": []}, {"history": "a"},
-    {"history": [{}]}, {"wrong": None}, {"wrong": [[1, 2]]}, {"wrong": []}, {"num_parameters": None},
+    {"history": [{}]}, {"wrong": None}, {"wrong": [[1, 2]]}, {"wrong": []}, {"wrong": [["x"] * 5] * 3},
+    {"num_parameters": None},
     {"environment": "x"}, {"dataset": None}, {"config": {}},
     {"run_id": "../../outside"}, {"run_id": "/etc/passwd"}]  # a run id leads nowhere else
 
