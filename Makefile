@@ -7,7 +7,7 @@ ARGS ?=
 RUN = .venv/bin/python -m
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: report test publish speed help
+.PHONY: report test publish speed confirm help
 
 report: .venv/.installed  # execute the study and export it to runs/report/
 	@$(RUN) helpers.report $(ARGS)
@@ -20,6 +20,9 @@ publish: .venv/.installed  # run on MNIST, then refresh the committed notebook, 
 
 speed: .venv/.installed  # measure the time an epoch takes, to runs/speed/
 	@$(RUN) helpers.report notebooks/speed.ipynb --output-dir runs/speed $(ARGS)
+
+confirm: .venv/.installed  # train and publish what is missing of the confirmation (records/plan.md)
+	@$(RUN) helpers.runs.confirm
 
 help:  # this list
 	@sed -n 's/^\([a-z]*\):.*  # /make \1: /p' Makefile

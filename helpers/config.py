@@ -107,7 +107,7 @@ class Recipe(Checked):
     schedule: str = parameter("one_cycle", SCHEDULE)    # warm up, then anneal: the last epoch is the best one
     dropout: float = parameter(0.0, BELOW_ONE)          # first block, half after; so small a net underfits with it
     label_smoothing: float = parameter(0.0, BELOW_ONE)  # no gain, and train_loss stays a plain cross-entropy
-    ema_decay: float = parameter(0.999, BELOW_ONE)      # averages about 1,000 updates; 0: validate the last weights
+    ema_decay: float = parameter(0.999, BELOW_ONE)      # averages 1,000 updates, in short runs fewer; 0: none
     l1_lambda: float = parameter(1e-5, NOT_NEGATIVE)    # of the third variant; best on the hold-out of 1e-6 to 1e-4
     l1_target: str = parameter("weights", L1_TARGET)    # "all" would also shrink BatchNorm's own gamma towards zero
     rotation: float = parameter(10.0, DEGREES)          # degrees, either way; 7 and 15, with the next three, did worse

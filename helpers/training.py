@@ -174,7 +174,10 @@ def _along_cosine(first: float, last: float, share: float) -> float:
 
 
 def average_decay(decay: float, step: int) -> float:
-    """The average's decay at update `step`. It grows, so that a short run's average is not its random start."""
+    """The average's decay at update `step`. It grows, so that a short run's average is not its random start.
+
+    With 0.999 the average is over (10 + step) / 9 updates until update 8,990, then over 1,000.
+    """
     return min(decay, (1 + step) / (10 + step))
 
 

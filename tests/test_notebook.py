@@ -13,22 +13,23 @@ import papermill
 import pytest
 from support import MAIN, NOTEBOOKS, ROOT, prefill, run
 
-from helpers.ablations import affine, batch_size, groups, luck, penalty
+from helpers.ablations import affine, batch_size, groups, penalty
 from helpers.config import RECIPES, Study
 from helpers.datasets import load_dataset
+from helpers.runs.confirm import announced_runs
 from helpers.runs.store import Store
 
 SECTIONS = ["In brief", "Parameters and environment", "The data", "Three ways to normalise", "The network", "Training",
             "Validation loss", "Validation accuracy", "Beside the historical run", "The last epoch in numbers",
-            "Misclassified images", "Confusion matrices", "Wrong together, wrong alone", "Findings and limits",
-            "Exercises", "References"]
+            "The confirmation", "Misclassified images", "Confusion matrices", "Wrong together, wrong alone",
+            "Findings and limits", "Exercises", "References"]
 FIGURES = {"normalization_axes.svg", "samples.png", "validation_loss.svg", "validation_accuracy.svg", "confusion.svg",
            "misclassified_layer.png", "misclassified_group.png", "misclassified_batch.png", "augmentation.png",
-           "errors_overlap.svg"}
+           "errors_shared.svg"}
 MNIST_FIGURES = FIGURES | {"beside_historical.svg"}  # the historical run was on MNIST
 SPEED_FIGURES = {"speed.svg", "speed_profile.svg", "speed_growth.svg"}
 ABLATION_FIGURES = {f"ablation_{name}.svg" for name in (
-    "penalty", "affine", "groups", "batch_size", "inside", "luck", "original")}
+    "penalty", "affine", "groups", "batch_size", "inside", "original")}
 every_notebook = pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 
 
@@ -193,15 +194,14 @@ def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
     """On the digits, where nothing is published. All runs but the looks inside are made up: none is trained."""
     data = load_dataset("digits")
     store = Store(tmp_path / "runs", data)
-    tuned, original = RECIPES["tuned"], RECIPES["original"]
-    study = luck.runs(tuned, (0, 1), 1)
+    tuned = RECIPES["tuned"]
     ablations = [config for question in (penalty, affine, groups) for config in question.runs(tuned, (0,), 1)]
-    prefill(store, [*ablations, *study, *luck.runs(original, (0,), 1)])
+    prefill(store, ablations + announced_runs(Study(recipe="original", num_epochs=1), (0,)))
     few = batch_size.few_images(data, 256)
     fewer = batch_size.runs(tuned, (0,), 1)
     prefill(Store(tmp_path / "runs", few), fewer)
-    given = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "study_seeds": [0, 1],
-             "study_epochs": 1, "original_seeds": [0], "train_missing": False, "runs_dir": tmp_path / "runs"}
+    given = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "original_epochs": 1,
+             "original_seeds": [0], "train_missing": False, "runs_dir": tmp_path / "runs"}
     done = run("helpers.report", str(MAIN.with_name("ablations.ipynb")), "--output-dir", str(tmp_path / "out"),
                *(word for name, value in given.items() for word in ("-p", name, str(value))))
     assert done.returncode == 0, done.stderr[-2000:]
@@ -211,16 +211,14 @@ def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
         "ablation_original.svg", "ablation_inside.svg"}
     summary = json.loads((out / "summary.json").read_text())
     missing = [finding for finding in summary["findings"] if "not there yet" in finding]
-    assert len(summary["findings"]) == 8 and len(missing) == 1
+    assert len(summary["findings"]) == 6 and len(missing) == 1
     assert any("can't stand beside it" in finding for finding in summary["findings"]), "the digits are not MNIST"
     table = pd.read_csv(out / "results.csv")
-    assert set(table.question) == {"penalty", "parameters", "groups", "batch size", "luck",
-                                   "the study's own penalty", "historical run"}
+    assert set(table.question) == {"penalty", "parameters", "groups", "batch size", "historical run"}
     assert set(table[table.question == "penalty"].l1_lambda) == {0, 1e-5, 1e-4, 1e-3, 1e-2}
     kept = [json.loads(line) for line in (out / "records" / "ablations.jsonl").read_text().splitlines()]
-    own = [config for config in study if config.norm == "batch" and not config.recipe.l1_lambda]
     assert {record["run_id"] for record in kept} == {
-        *(store.run(config).id for config in (*ablations, *own)),
+        *(store.run(config).id for config in ablations),
         *(Store(tmp_path / "runs", few).run(config).id for config in fewer)}
     assert not has_debris(all_outputs(nbformat.read(out / "ablations.ipynb", 4)))
 
@@ -229,7 +227,7 @@ def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
 def without_figures(notebook, tmp_path) -> Path:
     """The main notebook, shortened: the parameters, the training and the files, no figures and tables."""
     kept = [cell for cell in code_cells(notebook) if is_parameters(cell) or not re.search(
-        r"show\(|_table\(|readings import (?!training)|assert_close|summarize|getsource", cell.source)]
+        r"show\(|_table\(|readings import|assert_close|summarize|getsource", cell.source)]
     path = tmp_path / "short.ipynb"
     nbformat.write(nbformat.v4.new_notebook(metadata=notebook.metadata, cells=kept), path)
     return path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from IPython.display import Markdown, display
 from pandas import DataFrame, concat, read_csv
 
-from helpers.ablations import batch_size, inside, luck
+from helpers.ablations import batch_size, inside
 from helpers.ablations.common import TOO_FEW, last_epochs
 from helpers.config import (
     BOOLEAN,
@@ -18,6 +18,7 @@ from helpers.config import (
     RECIPES,
     SEEDS,
     WORKERS,
+    Study,
 )
 from helpers.data import Dataset
 from helpers.datasets import load_dataset
@@ -25,7 +26,8 @@ from helpers.files import RECORDS, writable_folder, write_atomically
 from helpers.parameters import Parameters, integer, optional, parameter
 from helpers.plots.style import show
 from helpers.results.findings import write_summary
-from helpers.runs.store import Store, hardware_independent_id, publish_records, published_records
+from helpers.runs.confirm import arms
+from helpers.runs.store import Store, hardware_independent_id, publish_records, published_records, run_id
 from helpers.runs.train_all import train_all
 
 INSIDE = "ablations_inside.csv"
@@ -41,9 +43,8 @@ class AblationParameters(Parameters):
     seeds: tuple[int, ...] = parameter((0, 1, 2), SEEDS)
     num_epochs: int = parameter(5, EPOCHS)
     num_images: int = parameter(12000, integer(max(batch_size.SIZES)))
-    study_seeds: tuple[int, ...] = parameter((0, 1, 2, 3, 4), SEEDS)
-    study_epochs: int = parameter(20, EPOCHS)
     original_seeds: tuple[int, ...] = parameter((0, 1, 2), SEEDS)
+    original_epochs: int = parameter(20, EPOCHS)
     reuse_records: bool = parameter(True, BOOLEAN)
     train_missing: bool | None = parameter(None, TRAIN_MISSING)
     workers: int | None = parameter(None, WORKERS)
@@ -76,16 +77,15 @@ class AblationNotebook:
         self.records["ablations"] += records
         return last_epochs(records)
 
-    def train_study(self, runs: Callable, recipe: str = "tuned") -> tuple[list, list]:
-        """The records of the study's runs with this recipe, and of its BatchNorm without the penalty."""
-        seeds = self.asked.original_seeds if recipe == "original" else self.asked.study_seeds
-        records = self._train(runs(RECIPES[recipe], seeds, self.asked.study_epochs), self.data)
-        study, without_l1 = luck.split_by_penalty(records)
-        if recipe == "original":
-            self.records["original"] += records
-        else:
-            self.records["ablations"] += without_l1  # the main notebook publishes the others
-        return study, without_l1
+    def train_original(self) -> tuple[list, list]:
+        """The records of the historical recipe's runs, and of its BatchNorm without the penalty."""
+        study = Study(recipe="original", num_epochs=self.asked.original_epochs)
+        configs, control = arms(study, self.asked.original_seeds)
+        records = self._train(configs + control, self.data)
+        self.records["original"] += records
+        ids = [run_id(config, self.data.fingerprint) for config in control]
+        without_l1 = [record for record in records if record["run_id"] in ids]
+        return [record for record in records if record not in without_l1], without_l1
 
     def _train(self, configs: list, data: Dataset) -> list[dict]:
         store = Store(self.asked.runs_dir, data, self.published)

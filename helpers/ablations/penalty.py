@@ -32,24 +32,32 @@ def runs(recipe: Recipe) -> Iterator[tuple]:
 
 
 def finding(frame: DataFrame) -> str:
-    """How far the strongest penalty moves accuracy, beside how far the normalisation does."""
-    free = common.means(frame[frame.l1_lambda == 0], "seed")
-    strong = common.means(frame[(frame.l1_lambda == STRONGEST) & (frame.l1_target == "all")], "seed")
-    free, strong = free.align(strong, join="inner")
-    complete = (free + strong).notna().all(axis=1)
-    free = free[complete]
-    strong = strong[complete]
-    if free.empty or free.shape[1] < 2:
+    """What the strongest penalty does on each target, and whether it or the normalisation decides."""
+    parts = [_strongest(frame, target) for target in ("all", "weights") if len(frame)]
+    parts = [part for part in parts if part]
+    if not parts:
         return common.TOO_FEW
-    moves = [f"{VARIANTS[norm].bare} from {free[norm].mean():.2f} to {_level(strong[norm])}"
-             for norm in VARIANTS if norm in free]
+    return (f"λ = {STRONGEST:g}, the strength of the historical run, at this recipe's peak rate of "
+            f"{RECIPES['tuned'].lr:g} ({count_seeds(frame.seed.nunique())}): {'; '.join(parts)}.")
+
+
+def _strongest(frame: DataFrame, target: str) -> str:
+    """What the strongest penalty does on one target; nothing where fewer than two normalisations can tell."""
+    free = common.means(frame[frame.l1_lambda == 0], "seed")
+    strong = common.means(frame[(frame.l1_lambda == STRONGEST) & (frame.l1_target == target)], "seed")
+    free, strong = free.align(strong, join="inner")
+    free = free[[norm for norm in VARIANTS if norm in free]].dropna()
+    strong = strong.reindex(free.index)[free.columns]
+    if len(free.columns) < 2 or (free + strong).isna().any(axis=None) or free.empty:
+        return ""
+    moves = [f"{VARIANTS[norm].bare} from {free[norm].mean():.2f} to {_level(strong[norm])}" for norm in free]
     cost = free.mean() - strong.mean()
     verdict = "penalty and normalisation are not told apart"
     if cost.min() > 2 * max(np.ptp(free.mean()), np.ptp(strong.mean())):
-        verdict = "the penalty decides here, not the normalisation"
-    return (f"λ = {STRONGEST:g} on {TARGET_NAMES['all']}, the strength of the historical run, at this "
-            f"recipe's peak rate of {RECIPES['tuned'].lr:g}, takes {', '.join(moves)} "
-            f"({count_seeds(len(free))}): {verdict}.")
+        verdict = "there the penalty decides, not the normalisation"
+    elif np.ptp(cost) > 2 * max(np.ptp(free.mean()), cost.min()):
+        verdict = "there the normalisation decides how much is lost"
+    return f"on {TARGET_NAMES[target]} it takes {', '.join(moves)}: {verdict}"
 
 
 def _level(accuracies: Series) -> str:

@@ -4,6 +4,7 @@ from pandas import DataFrame, read_csv
 
 from helpers.config import RECIPES, VARIANTS
 from helpers.files import RECORDS
+from helpers.results.intervals import half_width
 from helpers.results.words import count_seeds
 
 CHOSEN = RECIPES["tuned"]
@@ -44,28 +45,35 @@ def frame() -> DataFrame:
 def table(frame: DataFrame) -> DataFrame:
     """A row for each case and penalty, for readers, the lowest mean loss first.
 
-    A cell: loss in nats, and images right of those held out, means over its seeds. The penalty is the
-    third variant's alone, so the other two stand in every row of their case. The mean loss is over the
-    seeds that all variants were tried with.
+    A cell: loss in nats, and images right of those held out. Where all variants were tried, cells and their mean
+    are of the seeds that all three share; a variant's further seeds are told behind. The penalty is the third
+    variant's alone, so the other two stand in every row of their case.
     """
     rows = []
     for case, part in frame.groupby("case", sort=False):
         for penalty in sorted(set(part.penalty) - {""}) or [""]:
             mine = part[part.penalty.isin(["", penalty])]
-            cells = {variant.short: _cell(mine[mine.norm == norm]) for norm, variant in VARIANTS.items()}
-            whole = mine.groupby("seed").norm.transform("size") == len(VARIANTS)
-            loss = mine.val_loss[whole].mean()
-            rows.append({"case": case, "λ": penalty, **cells, "mean loss (nats)": loss})
+            shared = mine[mine.groupby("seed").norm.transform("size") == len(VARIANTS)]
+            cells = {}
+            for norm, variant in VARIANTS.items():
+                cells[variant.short] = _cell(mine[mine.norm == norm], shared[shared.norm == norm])
+            rows.append({"case": case, "λ": penalty, **cells, "mean loss (nats)": shared.val_loss.mean(),
+                         "seeds of the mean": shared.seed.nunique() or ""})
     table = DataFrame(rows).set_index("case").sort_values("mean loss (nats)", kind="stable")
     table["mean loss (nats)"] = table["mean loss (nats)"].map("{:.4f}".format).replace("nan", "")
     return table
 
 
-def _cell(runs: DataFrame) -> str:
-    if runs.empty:
+def _cell(all_runs: DataFrame, shared: DataFrame) -> str:
+    if all_runs.empty:
         return "not tried"
-    text = f"{runs.val_loss.mean():.4f} ({runs.val_correct.mean():,.0f})"
-    return f"{text}, {len(runs)} seeds" if len(runs) > 1 else text
+    if shared.empty or len(shared) == len(all_runs):
+        return _means(all_runs)
+    return f"{_means(shared)}; {count_seeds(len(all_runs))}: {_means(all_runs)}"
+
+
+def _means(runs: DataFrame) -> str:
+    return f"{runs.val_loss.mean():.4f} ({runs.val_correct.mean():,.0f})"
 
 
 def finding(frame: DataFrame) -> str:
@@ -86,9 +94,13 @@ def finding(frame: DataFrame) -> str:
     right = means.val_correct - means.val_correct_chosen
     changed = set().union(*others.changed)
     things = [name for name in dict.fromkeys(KNOBS.values()) if name in changed]
-    return (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
+    text = (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
             f"{'; '.join(results)}. {len(cases)} cases of BatchNorm that differ in one thing "
             f"({', '.join(things)}) are, with the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats "
-            f"and {right.min():+.0f} to {right.max():+.0f} images away: {sum(loss < 0) or 'none'} with a "
-            f"lower loss, {sum(right > 0) or 'none'} with more right. With {cases.size().min()} to "
-            f"{cases.size().max()} seeds a case, differences as small as these say little.")
+            f"and {right.min():+.0f} to {right.max():+.0f} images away.")
+    for (_, penalty), case in cases:
+        if len(case) > 2:
+            differences = case.val_loss - case.val_loss_chosen
+            text += (f" λ = {penalty}: {differences.mean():+.4f} ± {half_width(differences):.4f} nats "
+                     f"({count_seeds(len(case))}).")
+    return f"{text} The others stand on fewer than three seeds, which can't show a difference as small as theirs."

@@ -16,7 +16,7 @@ def plot_validation_loss(
 ) -> Figure:
     """Validation loss by epoch, all variants on one logarithmic axis.
 
-    history: columns norm, seed, epoch, val_loss. historical: norm, epoch, val_loss of another seed.
+    history: columns norm, seed, epoch, ema_decay, val_loss. historical: norm, epoch, val_loss of another seed.
     """
     ax, ends, facts = _plot_runs(history, historical, "val_loss", "{:.4f} nats", "log")
     ax.set_ylabel("validation loss (nats)")
@@ -87,7 +87,10 @@ def _norms(history: DataFrame) -> list[str]:
 
 def _seeds_text(history: DataFrame) -> str:
     seeds = history.seed.unique()
-    return f"One seed ({seeds[0]})" if len(seeds) == 1 else f"Thick: mean of {len(seeds)} seeds, thin: each"
+    text = f"One seed ({seeds[0]})" if len(seeds) == 1 else f"Thick: mean of {len(seeds)} seeds, thin: each"
+    if history.ema_decay.any():
+        text += ", of averaged weights"
+    return text
 
 
 def _plot_seeds(ax: Axes, history: DataFrame, norm: str, column: str) -> Series:
@@ -108,7 +111,7 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
                            without_l1: DataFrame | None = None) -> Figure:
     """Validation accuracy by epoch, a panel a variant: these runs and the historical one.
 
-    history: columns norm, seed, epoch, val_accuracy. historical: columns variant, epoch,
+    history: columns norm, seed, epoch, ema_decay, val_accuracy. historical: columns variant, epoch,
     val_accuracy. without_l1: as history, of BatchNorm without its penalty.
     """
     if without_l1 is None:
@@ -133,6 +136,6 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
         ax.set_title(fact, size=10)
         facts.append(fact)
     title = f"Validation accuracy on {dataset_title}: these runs and the historical one"
-    subtitle = (f"{_seeds_text(history)}. Black, dashed: the historical run, one seed. "
+    subtitle = (f"{_seeds_text(history)}. Black, dashed: the historical run, one seed.\n"
                 "The axis is stretched towards 100 %")
     return captioned(figure, "svg", title, subtitle, *facts)

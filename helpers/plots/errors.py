@@ -3,7 +3,7 @@
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from pandas import Series
+from pandas import DataFrame
 
 from helpers.config import VARIANTS
 from helpers.plots.style import INK, bare, blank, captioned, panels, style
@@ -43,21 +43,20 @@ def plot_confusion(matrices: dict, dataset_title: str, num_seeds: int = 1) -> Fi
 
 
 @style()
-def plot_overlap(counts: Series, dataset_title: str, seed: int = 0) -> Figure:
-    """How many images exactly these variants get wrong, as bars.
+def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
+    """How many misclassified images two runs share, a tile for each pair of variants.
 
-    counts: by tuples of norms, as `overlap_counts` returns them.
+    shared: from `shared_frame`. reading: what is seen, for the alt text.
     """
-    height = 1.1 + 0.36 * len(counts)
-    ax = blank(height).add_axes((0.4, 0.02, 0.53, 1 - 0.9 / height), xticks=[])
-    names = []
-    for norms in counts.index:
-        names.append(", ".join(VARIANTS[norm].short for norm in norms))
-    bars = ax.barh(names, counts, color="#6b7a8f")
-    ax.bar_label(bars, fmt="{:,.0f}", padding=5, weight="bold")
-    ax.invert_yaxis()
+    figure = blank(3.6)
+    ax = figure.add_axes((0.24, 0.06, 0.45, 0.62))
+    names = [VARIANTS[norm].short for norm in shared]
+    colours = sns.blend_palette(["#f6f4f2", "#f5a55b"], as_cmap=True)
+    sns.heatmap(shared, vmin=0, annot=True, fmt=".1f", annot_kws={"color": INK, "size": 12}, cmap=colours, cbar=False,
+                ax=ax, linewidths=3, xticklabels=names, yticklabels=names)
+    ax.xaxis.tick_top()
+    ax.set(xlabel="", ylabel="")
     bare(ax)
-    title = f"What the variants get wrong together and alone: {dataset_title}"
-    subtitle = f"Number of images that exactly these variants misclassify, seed {seed}"
-    facts = [f"{name}: {count:,}" for name, count in zip(names, counts, strict=True)]
-    return captioned(ax.figure, "svg", title, subtitle, *facts)
+    title = f"Wrong images that two runs share: {dataset_title}"
+    subtitle = "Mean over pairs of runs with different seeds. On the diagonal: two seeds of one variant"
+    return captioned(figure, "svg", title, subtitle, reading.removesuffix("."))

@@ -3,143 +3,177 @@
 Nothing here is typed in that a run could contradict.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pandas import DataFrame
 
-from helpers.config import TARGET_NAMES, VARIANTS, Study
+from helpers.config import Study
 from helpers.data import Dataset
 from helpers.files import write_atomically, write_json
 from helpers.machine import environment
 from helpers.results import frames
-from helpers.results.frames import Records
-from helpers.results.intervals import LEVEL, wilson_interval
-from helpers.results.words import join_words, p_text, plural
+from helpers.results.comparisons import SHORT, cause, headline, names_of, pair_sentence, pairs_frame
+from helpers.results.evidence import against, evidence_frame
+from helpers.results.frames import Records, history_frame
+from helpers.results.intervals import mcnemar_p
+from helpers.results.readings import penalty_cost
+from helpers.results.words import join_words, plural
+from helpers.runs.confirm import Confirmation
 from helpers.runs.store import publish_records
 
 
-def pair_sentence(pair, num_val: int) -> str:
-    """What one row of `pairs_frame` says; num_val: how many images there are."""
-    a = VARIANTS[pair.a].short
-    b = VARIANTS[pair.b].short
-    if pair.difference == 0:
-        right = f"images right on average ({pair.n} seeds)"
-        if pair.n == 1:
-            right = f"of {num_val:,} images right (one seed)"
-        return f"{a} and {b}: a tie; they get equally many {right}."
-    if pair.difference < 0:
-        a, b = b, a
-    more = abs(pair.difference)
-    clear = pair.p_holm < 1 - LEVEL
-    p = p_text(pair.p_holm)
-    if pair.n == 1:
-        verdict = "one seed can't tell them apart"
-        if clear:
-            verdict = "a clear gap between these two networks, but one seed can't tell it from luck"
-        return f"{a} gets {more:.0f} of {num_val:,} images more right than {b} ({p}): {verdict}."
-    lead = f"by {more:.1f} ± {pair.half_width:.1f} of {num_val:,} images ({p}, {pair.n} seeds)."
-    return f"{a} is better than {b} {lead}" if clear else f"{a} and {b}: a tie; {a} leads {lead}"
+@dataclass(frozen=True)
+class StudyResults:
+    """What one execution of the main notebook came to."""
+
+    study: Study
+    data: Dataset
+    records: Records
+    failures: Sequence[str] = ()
+
+    @cached_property
+    def confirmation(self) -> Confirmation:
+        return Confirmation.find(self.study, self.data)
+
+    @cached_property
+    def evidence(self) -> DataFrame:
+        """See `evidence_frame`."""
+        control = Confirmation.find(self.study, self.data, self.study.seeds).control
+        return evidence_frame(Confirmation(self.records, control, 0), self.confirmation)
 
 
-def findings(records: Records, study: Study, data: Dataset) -> list[str]:
-    """The study's findings, most important first, each one sentence computed from the records."""
-    final = frames.final_frame(records)
-    if final.empty:
+def findings(results: StudyResults) -> list[str]:
+    """The study's findings, most important first: each is one sentence, computed from the records."""
+    if not results.records:
         return ["No run finished, so there is nothing to report."]
-    pairs = frames.pairs_frame(records)
-    num_val = len(data.val_labels)
-    sentences = [f"On {data.title} {_choice(final, pairs, study, num_val)}."]
-    num_runs = len(study.norms) * len(study.seeds)
-    failed = num_runs - len(records)
-    if failed > 0:
-        sentences.append(f"{failed} of {num_runs} runs failed; what follows stands on the others.")
+    sentences = confirmed_findings(results) if results.confirmation.is_complete else own_findings(results)
+    final = frames.final_frame(results.records)
+    names = final.groupby("parameters").norm.agg(names_of)
+    least, most = names.index[[0, -1]]
+    if least < most:
+        sentences.append(f"{names[most]} learns {most:,} parameters, {most / least:.1f} times the "
+                         f"{least:,} of {names[least]}.")
+    return sentences + historical_findings(results)
+
+
+def confirmed_findings(results: StudyResults) -> list[str]:
+    """What the confirmation says, and what this notebook's own runs say beside it."""
+    confirmation = results.confirmation
+    pairs = pairs_frame(confirmation.records)
+    beside_control = pairs_frame(confirmation.records, confirmation.control)
+    final = frames.final_frame(confirmation.records)
+    sentences = [
+        f"On {results.data.title} {headline(pairs)}.",
+        f"{_scores(final, results)} ({final.n.max()} seeds, announced before the first was run).",
+        *map(pair_sentence, pairs.itertuples()),
+        cause(pairs, beside_control),
+        against(pairs, results.evidence),
+        _failed(results)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def own_findings(results: StudyResults) -> list[str]:
+    """What this notebook's runs say where no confirmation answers their question."""
+    final = frames.final_frame(results.records)
+    choice = f"{final.variant[0]} alone was trained{' to the end' if len(results.study.norms) > 1 else ''}"
+    pairs = pairs_frame(results.records)
+    if len(final) > 1:
+        choice = headline(pairs)
     basis = f"{final.n.max()} seeds"
     if final.n.nunique() > 1:
         basis = "the number of seeds differs, see the table"
     elif final.n[0] == 1:
         basis = "one seed, interval from the images"
-    scores = [f"{VARIANTS[row.norm].short} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
+    sentences = [
+        f"On {results.data.title} {choice}.",
+        _failed(results),
+        f"{_scores(final, results)} ({basis}).",
+        *map(pair_sentence, pairs.itertuples())]
+    if results.confirmation.num_found:
+        sentences.append(f"These runs are exploratory. {results.confirmation.state}")
+    return [sentence for sentence in sentences if sentence]
+
+
+def _failed(results: StudyResults) -> str:
+    num_runs = len(results.study.norms) * len(results.study.seeds)
+    failed = num_runs - len(results.records)
+    return f"{failed} of {num_runs} runs failed; what this notebook says stands on the others." if failed else ""
+
+
+def _scores(final: DataFrame, results: StudyResults) -> str:
+    scores = [f"{SHORT[row.norm]} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
               for row in final.itertuples()]
-    sentences.append(f"Validation accuracy on {data.title} after {plural(study.num_epochs, 'epoch')}: "
-                     f"{join_words(scores)} ({basis}).")
-    sentences += [pair_sentence(pair, num_val) for pair in pairs.itertuples()]
-    names = final.groupby("parameters").norm.agg(_names)
-    least, most = names.index[[0, -1]]
-    if least < most:
-        sentences.append(f"{names[most]} learns {most:,} parameters, {most / least:.1f} times the "
-                         f"{least:,} of {names[least]}.")
-    return sentences + historical_findings(final, study, data)
+    return (f"Validation accuracy on {results.data.title} after {plural(results.study.num_epochs, 'epoch')}: "
+            f"{join_words(scores)}")
 
 
-def _choice(final: DataFrame, pairs: DataFrame, study: Study, num_val: int) -> str:
-    """Which normalisation to choose."""
-    num_seeds = final.n.max()
-    if len(final) == 1:
-        return f"{final.variant[0]} alone was trained{' to the end' if len(study.norms) > 1 else ''}"
-    if num_seeds == 1:
-        return "one seed can't show which normalisation is best: run several before you choose"
-    clear = pairs[(pairs.p_holm < 1 - LEVEL) & (pairs.n > 1)]
-    beaten = final.norm.isin(clear.b.where(clear.difference > 0, clear.a))
-    if beaten.all():
-        beaten = ~beaten
-    best = final[~beaten]
-    if len(best) == 1:
-        return f"choose {best.variant.item()}: no other variant reaches it"
-    behind = f" between these; {_names(final.norm[beaten])} is behind" if beaten.any() else ""
-    return (f"nothing shows a best normalisation: {_names(best.norm)} are not told apart by {num_seeds} seeds "
-            f"and {num_val:,} images. Choose by cost{behind}")
-
-
-def _names(norms: Sequence[str]) -> str:
-    return join_words([VARIANTS[norm].short for norm in norms])
-
-
-def historical_findings(final: DataFrame, study: Study, data: Dataset) -> list[str]:
-    """What becomes of the historical run's conclusions; none where `data` are not its images."""
-    ends = frames.historical_ends(data)
+def historical_findings(results: StudyResults) -> list[str]:
+    """What becomes of the historical run's conclusions; none where the data are not its images."""
+    ends = frames.historical_ends(results.data)
     if ends is None:
         return []
-    num_val = len(data.val_labels)
-    batch, group, layer = ends.itertuples()
-    low, high = wilson_interval(layer.val_correct, num_val)
+    _, group, layer = ends.itertuples()
     gap = group.val_correct - layer.val_correct
-    sentences = [f"The historical run preferred GroupNorm to LayerNorm for {gap} of {num_val:,} images and one "
-                 f"seed: noise, since LayerNorm's own interval was {low:.2f} to {high:.2f} %."]
-    recipe = study.training_recipe()
-    for row in final[final.norm == "batch"].itertuples():
-        if recipe.l1_lambda < 0.01 and row.low > batch.val_accuracy:
-            sentences.append(
-                f"L1 + BatchNorm ended at {batch.val_accuracy:.2f} % in the historical run, with λ = 0.01 on "
-                f"all parameters; here, with λ = {recipe.l1_lambda:g} on {TARGET_NAMES[recipe.l1_target]}, "
-                f"it ends at {row.val_accuracy:.2f} %.")
-    return sentences
+    sentences = [
+        f"The historical run preferred GroupNorm to LayerNorm for {gap} of {len(results.data.val_labels):,} images "
+        f"and one seed. With {gap} images McNemar's exact p can't be below {mcnemar_p(gap, 0):.2f}."]
+    original = Confirmation.find(Study(recipe="original"), results.data, seeds=range(10))
+    cost = penalty_cost(history_frame(original.records), history_frame(original.control))
+    return [*sentences, cost] if cost else sentences
 
 
-def findings_markdown(records: Records, failures: Sequence[str], study: Study, data: Dataset) -> str:
+def training_report(results: StudyResults) -> str:
+    """What was trained, and what failed."""
+    study = results.study
+    data = results.data
+    parts = [f"**{plural(len(results.records), 'training run')}** of {plural(study.num_epochs, 'epoch')} on the "
+             f"{len(data.train_labels):,} training images of {data.title}, validated on {len(data.val_labels):,}."]
+    if study.reuse_records:
+        parts.append(
+            "As asked, runs that are among the published records were taken from there, not trained.")
+    parts += [f"**Failed:** {failure}." for failure in results.failures]
+    return "\n\n".join(parts)
+
+
+def findings_markdown(results: StudyResults) -> str:
     """For the notebook's "In brief": the data's notice, what failed, and the findings as a list."""
+    study = results.study
+    data = results.data
     lines = [f"> **Notice.** {data.notice}\n"] if data.notice else []
-    lines += [f"> **A run failed.** {failure}\n" for failure in failures]
+    lines += [f"> **A run failed.** {failure}\n" for failure in results.failures]
     lines.append(
-        f"**{plural(len(records), 'run')}** ({plural(len(study.norms), 'variant')} × "
+        f"**{plural(len(results.records), 'run')}** ({plural(len(study.norms), 'variant')} × "
         f"{plural(len(study.seeds), 'seed')}) of {plural(study.num_epochs, 'epoch')}, recipe `{study.recipe}`, "
         f"on {data.title}: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images.\n")
-    lines += [f"- {finding}" for finding in findings(records, study, data)]
+    lines += [f"- {finding}" for finding in findings(results)]
     return "\n".join(lines)
 
 
-def save_results(folder: Path, records: Records, failures: list[str], study: Study, data: Dataset) -> None:
+def save_results(folder: Path, results: StudyResults) -> None:
     """Writes `results.csv`, `records/mnist_normalization.jsonl`, then `summary.json`."""
+    records = results.records
+    study = results.study
+    data = results.data
     publish_records(records, "mnist_normalization", folder / "records")
     write_atomically(folder / "results.csv", frames.history_frame(records).to_csv(index=False).encode())
-    variants = frames.final_frame(records).replace({float("nan"): None}).to_dict("records")
+    confirmed = results.confirmation.records if results.confirmation.is_complete else []
     runs = [{"run_id": record["run_id"], "seconds": sum(frames.epoch_seconds([record]))} for record in records]
     write_summary(
-        folder, f"Three normalisations on {data.title}", data, findings(records, study, data),
+        folder, f"Three normalisations on {data.title}", data, findings(results),
         fingerprint=data.fingerprint, num_train=len(data.train_labels), num_val=len(data.val_labels),
         recipe=study.recipe, seeds=study.seeds, num_epochs=study.num_epochs, num_runs=len(records),
-        failures=failures, variants=variants, runs=runs,
-        environment=records[0]["environment"] if records else {})
+        failures=results.failures, variants=_rows(frames.final_frame(records)), runs=runs,
+        confirmation=_rows(frames.final_frame(confirmed)), pairs=_rows(pairs_frame(confirmed)),
+        environments=_rows(frames.environments_frame(records)))
+
+
+def _rows(frame: DataFrame) -> list[dict]:
+    """For JSON, which knows no NaN."""
+    return json.loads(frame.to_json(orient="records"))
 
 
 def write_summary(folder: Path, title: str, data: Dataset, findings: Sequence[str], **more) -> None:

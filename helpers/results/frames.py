@@ -3,33 +3,31 @@
 Accuracies are in percent, losses in nats, differences between variants in validation images.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import permutations
 from statistics import mode
 
 import numpy as np
-from pandas import DataFrame, Index, Series, read_csv
+from pandas import DataFrame, read_csv
 from torch import Tensor
 
 from helpers.config import VARIANTS
 from helpers.data import NUM_CLASSES, Dataset
 from helpers.files import RECORDS
-from helpers.results.intervals import half_width, holm, mcnemar_p, paired_p, t_interval, wilson_interval
+from helpers.results.intervals import t_interval, wilson_interval
 
 Records = Sequence[Mapping]
 
-HISTORY = ["dataset", "norm", "seed", "epoch", "lr", "train_loss", "l1_penalty", "train_accuracy", "val_loss",
-           "val_accuracy", "val_correct"]
+HISTORY = ["dataset", "norm", "seed", "epoch", "lr", "ema_decay", "train_loss", "l1_penalty", "train_accuracy",
+           "val_loss", "val_accuracy", "val_correct"]
 WRONG = ["norm", "seed", "index", "label", "prediction", "confidence", "true_confidence"]
 FINAL = ["norm", "variant", "parameters", "n", "val_accuracy", "std", "low", "high", "val_loss",
          "train_accuracy", "l1_penalty", "errors", "seconds_per_epoch"]
-PAIRS = ["a", "b", "n", "only_a", "only_b", "difference", "half_width", "p", "mcnemar", "differences"]
 
 
 def history_frame(records: Records) -> DataFrame:
     """One row for each run and epoch, without the clock: the same runs give the same frame."""
-    rows = [{"dataset": record["dataset"]["name"], **record["config"], **epoch}
+    rows = [{**record["config"]["recipe"], "dataset": record["dataset"]["name"], **record["config"], **epoch}
             for record in records for epoch in record["history"]]
     return DataFrame(rows, columns=HISTORY)
 
@@ -99,42 +97,35 @@ def confusion_matrices(records: Records, labels: Tensor) -> dict[str, np.ndarray
     return matrices
 
 
-def overlap_counts(wrong: DataFrame, norms: Sequence[str], seed: int) -> Series:
-    """For each set of variants, how many images exactly these get wrong with one seed."""
-    shown = wrong[(wrong.seed == seed) & wrong.norm.isin(norms)]
-    found = Counter(shown.groupby("index").norm.agg(frozenset))
-    counts = {}
-    for size in range(len(norms), 0, -1):
-        for each in combinations(norms, size):
-            counts[each] = found[frozenset(each)]
-    return Series(counts.values(), Index(counts, tupleize_cols=False))
+def shared_frame(records: Records) -> DataFrame:
+    """How many misclassified images two runs share, mean over pairs of runs: variants in rows and columns.
 
-
-def pairs_frame(records: Records) -> DataFrame:
-    """Each pair of variants on the same images with the same seeds.
-
-    only_a, only_b: images that one alone gets right, mean over the common seeds. difference: images that a
-    gets right more than b, mean; half_width: of its t-interval; differences: seed by seed. p: of the paired
-    t-test over seeds, of one seed McNemar's exact test; mcnemar: that p, seed by seed; p_holm: p corrected for
-    all pairs.
+    Pairs of different seeds, so that two runs of one variant are the baseline; of one seed where there is no other.
     """
-    wrong = {}
-    for record in records:
-        wrong[_norm_seed(record)] = {row[0] for row in record["wrong"]}
+    wrong = [(*_norm_seed(record), {row[0] for row in record["wrong"]}) for record in records]
+    several = len({seed for _, seed, _ in wrong}) > 1
     rows = []
-    for a, b in combinations(VARIANTS, 2):
-        seeds = [seed for norm, seed in wrong if norm == a and (b, seed) in wrong]
-        if not seeds:
-            continue
-        only_a = [len(wrong[b, seed] - wrong[a, seed]) for seed in seeds]
-        only_b = [len(wrong[a, seed] - wrong[b, seed]) for seed in seeds]
-        differences = np.subtract(only_a, only_b)
-        mcnemar = list(map(mcnemar_p, only_a, only_b))
-        p = paired_p(differences, mcnemar) if len(seeds) > 1 else mcnemar[0]
-        rows.append((a, b, len(seeds), np.mean(only_a), np.mean(only_b), np.mean(differences),
-                     half_width(differences), p, mcnemar, differences.tolist()))
-    pairs = DataFrame(rows, columns=PAIRS)
-    return pairs.assign(p_holm=holm(pairs.p))
+    for (a, a_seed, a_wrong), (b, b_seed, b_wrong) in permutations(wrong, 2):
+        if a_seed != b_seed or not several:
+            rows.append((a, b, len(a_wrong & b_wrong)))
+    pairs = DataFrame(rows, columns=["a", "b", "shared"])
+    norms = list(_by_norm(records))
+    return pairs.pivot_table("shared", "a", "b").reindex(index=norms, columns=norms)
+
+
+def wrong_in_all(records: Records) -> list[int]:
+    """The images that every run gets wrong."""
+    return sorted(set.intersection(*({row[0] for row in record["wrong"]} for record in records)))
+
+
+def environments_frame(records: Records) -> DataFrame:
+    """What computed the runs: a row for each kind of machine, with its runs, epochs and seconds of training."""
+    rows = []
+    for record in records:
+        seconds = epoch_seconds([record])
+        rows.append({**record["environment"], "runs": 1, "epochs": len(seconds), "seconds": sum(seconds)})
+    kinds = [name for name in DataFrame(rows) if name not in ("runs", "epochs", "seconds")]
+    return DataFrame(rows).groupby(kinds, sort=False, dropna=False).sum().reset_index()
 
 
 def _norm_seed(record: Mapping) -> tuple[str, int]:

@@ -50,6 +50,50 @@ def paired_p(differences: Sequence[float], mcnemar: Sequence[float] = ()) -> flo
     return min(1.0, 2 * min(sign, max(mcnemar))) if mcnemar else sign
 
 
+def equivalence_p(differences: Sequence[float], margin: float) -> float:
+    """p-value of two one-sided paired t-tests against a mean of `margin` or more, either way (Schuirmann 1987).
+
+    Equal differences have no spread to divide by: they get the exact sign test's.
+    """
+    if np.ptp(differences) == 0:
+        return 0.5 ** len(differences) if abs(differences[0]) < margin else 1.0
+    below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    return float(max(below, above))
+
+
+def crossed_half_width(outcomes: np.ndarray, num_images: int) -> float:
+    """Half the interval of a mean difference on new images of the same kind, with new seeds.
+
+    outcomes: (seeds, images): 1 where a alone is right, -1 where b alone is, 0 elsewhere. Images without any
+    difference may be left out; num_images counts them too. nan for one seed.
+
+    The bootstrap that draws seeds and images independently (Owen 2007, "The pigeonhole bootstrap"), with as many
+    draws as one likes: its variance has a closed form. It counts the interaction of seed and image three times;
+    two are taken off. The degrees of freedom are Satterthwaite's.
+    """
+    num_seeds = len(outcomes)
+    if num_seeds < 2:
+        return float("nan")
+    by_seed = outcomes.sum(1)
+    mean = by_seed.mean()
+    squares = (num_seeds - 1) * mean**2 + np.square(by_seed).sum() / num_seeds
+    rest = (num_seeds - 1) * np.square(outcomes.mean(0)).sum() + np.square(outcomes).sum() / num_seeds
+    bootstrap = ((1 - 1 / num_images) * squares + rest) / num_seeds - mean**2
+
+    # What is left of each outcome without its seed's mean and its image's.
+    left = outcomes - outcomes.mean(0) - (by_seed - mean)[:, None] / num_images
+    left_out = (num_images - outcomes.shape[1]) * np.square((by_seed - mean) / num_images).sum()
+    interaction = (np.square(left).sum() + left_out) / (num_seeds - 1) / (num_images - 1) * num_images / num_seeds
+
+    seeds = by_seed.var(ddof=1) / num_seeds
+    images = max(0.0, bootstrap - 2 * interaction - seeds * (1 - 1 / num_seeds))
+    if seeds + images == 0:
+        return 0.0
+    freedom = (seeds + images) ** 2 / (seeds**2 / (num_seeds - 1) + images**2 / (num_images - 1))
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom) * (seeds + images) ** 0.5)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's correction (1979): the smallest times their number, the next times one less, never falling."""
     times = np.arange(len(p_values), 0, -1)

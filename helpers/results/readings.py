@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
-from helpers.config import VARIANTS, Study
+from helpers.config import VARIANTS
 from helpers.data import MEAN, STD, Dataset
-from helpers.results.frames import Records, epoch_seconds, historical_last
+from helpers.results.frames import historical_last
 from helpers.results.intervals import prediction_half_width
 from helpers.results.words import in_words, plural
 
@@ -18,20 +18,6 @@ def pixel_statistics(data: Dataset) -> str:
     return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} validation "
             f"images. The training pixels have mean {pixels.mean():.4f} and standard deviation "
             f"{pixels.std():.4f} in [0, 1]; all images are normalised with MNIST's {MEAN} and {STD}.")
-
-
-def training_report(records: Records, failures: Sequence[str], study: Study, data: Dataset) -> str:
-    """What was trained, on how much, and how long it took."""
-    seconds = epoch_seconds(records) or [0]
-    parts = [f"**{plural(len(records), 'training run')}** of {plural(study.num_epochs, 'epoch')} on the "
-             f"{len(data.train_labels):,} training images of {data.title}, validated on "
-             f"{len(data.val_labels):,}: {sum(seconds) / 60:.1f} minutes of training in all, "
-             f"{np.median(seconds):.1f} s an epoch (median)."]
-    if study.reuse_records:
-        parts.append(
-            "As asked, runs that are among the published records were taken from there, not trained.")
-    parts += [f"**Failed:** {failure}." for failure in failures]
-    return "\n\n".join(parts)
 
 
 def loss_reading(history: DataFrame) -> str:
@@ -76,22 +62,28 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
         if len(mine) > 1:
             half = prediction_half_width(mine.val_accuracy, checks)
             verdict = "inside" if abs(there - here) <= half else "outside"
+            if half > 100 - here:
+                verdict += ", but so wide a range that hardly any run is outside"
             part += f" ({max(0, here - half):.2f} to {min(100, here + half):.2f}: {verdict})"
         parts.append(part)
     text = f"At the historical run's last epoch: {'; '.join(parts)}."
     if checks:
         at_once = f", all {checks} at once," if checks > 1 else ""
         text += f" In brackets the range in which one further seed ends{at_once} 95 times in 100."
-    if without_l1 is None:
-        return text
+    cost = "" if without_l1 is None else penalty_cost(history, without_l1)
+    return f"{text} {cost}".strip()
+
+
+def penalty_cost(history: DataFrame, without_l1: DataFrame) -> str:
+    """What the historical recipe's penalty costs BatchNorm, all else equal, in the historical run's last epoch."""
+    ends = history.merge(historical_last()[["norm", "epoch"]], on=["norm", "epoch"])
     both = ends.merge(without_l1, on=["norm", "seed", "epoch"], suffixes=("", "_free"))
-    if len(both):
-        cost = both.val_accuracy_free - both.val_accuracy
-        text += (f" Without its penalty, all else as it was, BatchNorm is at "
-                 f"{both.val_accuracy_free.mean():.2f} % in epoch {both.epoch[0]} instead of "
-                 f"{both.val_accuracy.mean():.2f} %: the penalty cost {in_words(cost)} "
-                 f"({plural(len(cost), 'seed')}).")
-    return text
+    if both.empty:
+        return ""
+    cost = both.val_accuracy_free - both.val_accuracy
+    return (f"The historical recipe without its penalty, all else as it was, takes BatchNorm to "
+            f"{both.val_accuracy_free.mean():.2f} % in epoch {both.epoch[0]} instead of "
+            f"{both.val_accuracy.mean():.2f} %: the penalty cost {in_words(cost)} ({plural(len(cost), 'seed')}).")
 
 
 def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) -> str:
@@ -109,15 +101,25 @@ def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) ->
     return f"{over}{'; '.join(parts)}."
 
 
-def overlap_reading(counts: Series) -> str:
-    """How many errors the variants share."""
-    total = plural(counts.sum(), "image")
-    sizes = counts.index.map(len)
-    most = max(sizes)
-    if most == 1 or not counts.any():
-        return f"{total} misclassified."
-    together, alone = (counts[sizes == size].sum() for size in (most, 1))
-    everyone = "both" if most == 2 else f"all {most}"
-    return (f"At least one variant gets {total} wrong: {together} of them wrong for {everyone} "
-            f"({100 * together / counts.sum():.0f} %), {alone} for one alone "
-            f"({100 * alone / counts.sum():.0f} %).")
+def shared_reading(shared: DataFrame, in_all: Sequence[int], num_runs: int) -> str:
+    """Whether another variant changes the mistakes more than another seed does. shared: see `shared_frame`."""
+    other = ~np.eye(len(shared), dtype=bool)
+    of_one = np.diag(shared)  # nan with a single seed
+    parts = []
+    if other.any():
+        parts.append(f"Runs of two variants share {_range(shared.to_numpy()[other])} wrong images")
+    if np.isfinite(of_one).all():
+        parts.append(f"two seeds of one variant share {_range(of_one)}")
+        if other.any():
+            change = shared.to_numpy() - (of_one[:, None] + of_one) / 2
+            parts[-1] += f", so another variant changes that by {_range(change[other], '+')}"
+    listed = f": {', '.join(map(str, in_all))}" if 0 < len(in_all) <= 20 else ""
+    verb = "is" if len(in_all) == 1 else "are"
+    parts.append(f"{plural(len(in_all), 'image')} {verb} wrong in all {num_runs} runs{listed}")
+    return f"{'; '.join(parts)}."
+
+
+def _range(values: Sequence[float], sign: str = "") -> str:
+    low = f"{np.min(values):{sign}.1f}"
+    high = f"{np.max(values):{sign}.1f}"
+    return low if low == high else f"{low} to {high}"

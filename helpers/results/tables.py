@@ -10,6 +10,8 @@ from helpers.config import VARIANTS, RunConfig
 from helpers.data import NUM_CLASSES, Dataset
 from helpers.machine import environment
 from helpers.model import BLOCKS, build_model, make_norm, num_parameters
+from helpers.results.comparisons import MARGIN, SHORT, verdict_words
+from helpers.results.frames import Records, environments_frame
 from helpers.results.words import plural
 
 # Readers see tables whole, however long and whatever their own settings.
@@ -115,18 +117,29 @@ def pairs_table(pairs: DataFrame) -> DataFrame:
         test += "; McNemar for one"
     rows = {}
     for pair in pairs.itertuples():
-        interval = f"{pair.difference:+.1f} ± {pair.half_width:.1f}"
+        difference = f"{pair.difference:+.{digits}f}"
         row = {
             "only the first is right (images)": f"{pair.only_a:.{digits}f}",
             "only the second is right (images)": f"{pair.only_b:.{digits}f}",
-            "difference (images)": interval if pair.n > 1 else f"{pair.difference:+.0f}",
+            "difference (images)": f"{difference} ± {pair.half_width:.1f}" if pair.n > 1 else difference,
             "seeds": f"{pair.n}", f"p ({test})": _p_value(pair.p), "p, Holm-corrected": _p_value(pair.p_holm)}
         if several:
             extremes = f"{_p_value(min(pair.mcnemar))} to {_p_value(max(pair.mcnemar))}"
             row["McNemar's p, smallest and largest of the seeds"] = extremes
-        rows[f"{VARIANTS[pair.a].short} against {VARIANTS[pair.b].short}"] = row
+            row[f"p of a difference of {MARGIN * pair.num_images:g} or more, Holm"] = _p_value(pair.p_equal_holm)
+            row["on new images (images)"] = f"{difference} ± {pair.new_images:.1f}"
+            row["verdict"] = verdict_words(pair)
+        rows[f"{SHORT[pair.a]} against {SHORT[pair.b]}"] = row
     return DataFrame(rows).T.rename_axis("pair")
 
 
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def environments_table(records: Records) -> DataFrame:
+    """What computed these runs, by kind of machine; times are of one process among several side by side."""
+    table = environments_frame(records)
+    table["minutes of training"] = (table.seconds / 60).map("{:.1f}".format)
+    table["seconds an epoch (mean)"] = (table.seconds / table.epochs).map("{:.1f}".format)
+    return table.drop(columns="seconds").astype(str).set_index("processor")

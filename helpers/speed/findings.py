@@ -22,15 +22,16 @@ PATHS = {"plain": "the plain path of `torch.nn` layers", "bfloat16": "training i
 def median_frame(epochs: DataFrame) -> DataFrame:
     """Medians for each norm: seconds an epoch of each pipeline, `gain` and `distance`.
 
-    `ordinary` has the number of loaders that is faster for all three. `gain` is ordinary to ours, from
-    `least` to `most`, `distance` ours to the limit: ratios within a repetition, so that slow minutes cancel.
+    `ordinary` has the number of loaders that is faster for all three. `gain` is ordinary to ours, `distance` ours
+    to the limit: ratios of these medians, so that bars, table and sentences agree. `least` and `most`: the gain
+    within single repetitions.
     """
     fastest = epochs.filter(like="ordinary").loc[:, "all", :].median().idxmin()
     epochs = epochs.assign(ordinary=epochs[fastest])
-    epochs["gain"] = epochs.ordinary / epochs.ours
-    epochs["distance"] = epochs.ours / epochs.limit
-    groups = epochs.groupby("norm", sort=False)
-    return groups.median().assign(least=groups.gain.min(), most=groups.gain.max())
+    medians = epochs.groupby("norm", sort=False).median()
+    single = (epochs.ordinary / epochs.ours).groupby("norm", sort=False)
+    return medians.assign(gain=medians.ordinary / medians.ours, distance=medians.ours / medians.limit,
+                          least=single.min(), most=single.max())
 
 
 def epochs_table(epochs: DataFrame) -> DataFrame:

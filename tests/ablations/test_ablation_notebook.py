@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from support import NOTEBOOKS, made_up_record, prefill
 
-from helpers.ablations import affine, groups, luck
+from helpers.ablations import affine, groups
 from helpers.ablations.notebook import AblationNotebook, AblationParameters
 from helpers.config import RECIPES, VARIANTS, ParameterError
 from helpers.runs.store import Store, hardware_independent_id
@@ -22,8 +22,8 @@ def make_notebook(tmp_path, monkeypatch):
 
     def make(**changes) -> AblationNotebook:
         return AblationNotebook(AblationParameters.from_dict({
-            "dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "study_seeds": [0],
-            "study_epochs": 1, "original_seeds": [0], "reuse_records": False, "train_missing": True,
+            "dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256,
+            "original_epochs": 1, "original_seeds": [0], "reuse_records": False, "train_missing": True,
             "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / "out"), **changes}))
 
     monkeypatch.setattr("helpers.ablations.notebook.train_all", train)
@@ -42,7 +42,7 @@ def test_the_notebooks_parameters_are_these():
 
 @pytest.mark.parametrize(("name", "value", "says"), [
     ("seeds", "[0, 0]", "without repeats"), ("num_epochs", 0, "at least 1"), ("reuse_records", "no", "True, False"),
-    ("original_seeds", [], "one or more"), ("num_images", 128, "at least 256"), ("dataset", "cifar", "'mnist'"),
+    ("original_seeds", [], "one or more"), ("num_images", 32, "at least 64"), ("dataset", "cifar", "'mnist'"),
     ("train_missing", 1, "or None for True, but False where a part is published")])
 def test_it_refuses_in_one_line(tmp_path, make_notebook, name, value, says):
     with pytest.raises(ParameterError, match=f"^{name}: got .*{says}"):
@@ -54,13 +54,12 @@ def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook):
     notebook = make_notebook(seeds="[3]", original_seeds="[1]")  # as papermill hands a list on
     frame = notebook.train(groups.runs)
     notebook.train(affine.runs)  # GroupNorm of one group is asked for twice
-    study, without_l1 = notebook.train_study(luck.runs, "original")
-    _, own_without_l1 = notebook.train_study(luck.runs)
+    study, without_l1 = notebook.train_original()
     notebook.tell("groups", lambda frame, word: f"So {word} is.", frame, "it")
     notebook.save()
     out = tmp_path / "out"
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["findings"] == ["So it is."] and summary["num_runs"] == 4 + 2 + 1 + 4
+    assert summary["findings"] == ["So it is."] and summary["num_runs"] == 4 + 2 + 4
     assert notebook.brief().startswith("> **Notice.**") and "- *Groups.* So it is." in notebook.brief()
     assert set(frame.seed) == {3} and "groups" in (out / "results.csv").read_text()
 
@@ -69,9 +68,7 @@ def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook):
         return {record["run_id"]: record for record in records}
 
     kept = published("ablations")
-    assert len(kept) == 7 and own_without_l1[0]["run_id"] in kept
-    assert own_without_l1[0]["config"]["recipe"] == asdict(RECIPES["tuned"].without_l1())
-    assert not any("wrong" in record for record in kept.values())
+    assert len(kept) == 6 and not any("wrong" in record for record in kept.values())
     original = published("original")
     assert set(original) == {record["run_id"] for record in [*study, *without_l1]}
     assert [record["config"]["norm"] for record in study] == list(VARIANTS)

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from ablation_records import LABELS, TUNED, made_up_frame, record
 
-from helpers.ablations import affine, batch_size, groups, inside, luck, penalty
+from helpers.ablations import affine, batch_size, groups, inside, penalty
 from helpers.ablations.common import TOO_FEW, last_epochs
-from helpers.config import RECIPES
 from helpers.data import normalize
 from helpers.model import build_model
 from helpers.runs.one import fit
@@ -33,12 +32,12 @@ def test_penalty_question():
         return penalty.finding(made_up_frame(
             penalty, lambda c: 99.5 - falls.get(c.norm, 0) * is_strongest(c), (0, 1)))
 
-    assert finding(layer=2.98, group=3, batch=3) == (
-        "λ = 0.01 on all parameters, the strength of the historical run, at this recipe's peak rate of 0.2, "
-        "takes LayerNorm from 99.50 to 96.52 %, GroupNorm from 99.50 to 96.50 %, BatchNorm from 99.50 to "
-        "96.50 % (2 seeds): the penalty decides here, not the normalisation.")
-    assert finding(layer=0.01, group=0.03, batch=0.03).endswith(": penalty and normalisation are not told apart.")
-    assert finding(layer=3, group=3, batch=60).endswith("apart."), "its cost depends on the normalisation"
+    assert finding(layer=2.98, group=3, batch=3).startswith(
+        "λ = 0.01, the strength of the historical run, at this recipe's peak rate of 0.2 (2 seeds): on all "
+        "parameters it takes LayerNorm from 99.50 to 96.52 %, GroupNorm from 99.50 to 96.50 %, BatchNorm from "
+        "99.50 to 96.50 %: there the penalty decides, not the normalisation; on the convolution weights it takes ")
+    assert finding(layer=0.01, group=0.03, batch=0.03).count("penalty and normalisation are not told apart") == 2
+    assert "there the normalisation decides how much is lost; on the" in finding(layer=3, group=3, batch=60)
 
 
 def test_penalty_table_holds_what_was_put_in():
@@ -95,9 +94,9 @@ def test_one_group_a_channel_sees_nothing(tiny_data):
 
 def test_batch_size_question(tiny_data):
     configs = batch_size.runs(TUNED, (0,), 4)
-    assert len(configs) == 18 and {c.recipe.l1_lambda for c in configs} == {0}
+    assert len(configs) == 15 and {c.recipe.l1_lambda for c in configs} == {0}
     for recipe in (config.recipe for config in configs):
-        assert recipe.lr / min(64, recipe.batch_size) == pytest.approx(0.2 / 64)
+        assert recipe.lr / recipe.batch_size == pytest.approx(0.2 / 64)
         assert recipe.ema_decay ** (64 / recipe.batch_size) == pytest.approx(0.999)
     small = {config for config in configs if config.norm == "batch" and config.recipe.batch_size == 2}
     frame = last_epochs([record(config, 90.0 if config in small else 99.0) for config in configs])
@@ -105,7 +104,7 @@ def test_batch_size_question(tiny_data):
     assert batch_size.finding(frame) == f"With 60,000 training images, from 64 images a batch to 2: {changes}."
     table = batch_size.table(frame)
     assert table.loc[2].tolist() == ["99.00 %", "99.00 %", "90.00 %", "95.00 %", changes]
-    assert list(table.index) == [2, 4, 8, 16, 64, 256] and table.loc[64, "beside 64 images a batch"] == ""
+    assert list(table.index) == [2, 4, 8, 16, 64] and table.loc[64, "beside 64 images a batch"] == ""
     fewer = batch_size.few_images(tiny_data, 20)
     assert len(fewer.train_labels) == len(fewer.train_images) == 20 and len(fewer.val_labels) == 30
     assert fewer.fingerprint != tiny_data.fingerprint == batch_size.few_images(tiny_data, 10**6).fingerprint
@@ -168,46 +167,3 @@ def test_a_dead_network_is_told():
     assert "dies" not in inside.finding(seen(60)) and inside.table(seen(0).head(0)).empty
     assert [(run.norm, run.recipe) for run in inside.runs(TUNED, (0,), 2)] == [
         ("layer", FREE), ("group", FREE), ("batch", FREE), ("none", FREE)]
-
-
-def test_luck_needs_so_many_seeds(make_config):
-    # Cohen 1988, table 2.4.1: d = 1.0 and 0.5, two-sided 0.05, power 0.80, one sample
-    needed = [luck.seeds_needed(difference, 1.0) for difference in (1.0, 0.5, 30.0, 0.0)]
-    assert needed == [10, 34, 2, math.inf] and math.isnan(luck.seeds_needed(1.0, 0.0))
-    pair = luck.frame([record(make_config(norm, seed), 99.5 + (norm == "layer") * (0.04 + 0.01 * seed))
-                       for norm in ("layer", "group") for seed in (0, 1, 2)])
-    assert pair[["a", "b", "difference", "std", "n"]].to_numpy().tolist() == [["layer", "group", 5.0, 1.0, 3]]
-    low, high = luck.seeds_needed(5.0, 1.0), luck.seeds_needed(5 - 4.302653 / 3**0.5, 1.0)  # of its interval
-    assert luck.finding(pair).endswith(
-        f"LayerNorm and GroupNorm, 5.0 images apart with a spread over seeds of 1.0: {low} seeds, or {high} if "
-        "the difference is as small as its interval allows.")
-    assert luck.finding(pair.assign(seeds_at_least=math.inf)).endswith("of 1.0: more than 10,000 seeds.")
-
-
-def test_each_variant_stands_beside_batchnorm_without_its_penalty():
-    """Planted: the penalty costs 10, 9 and 11 images; LayerNorm is 1, 0 and -1 ahead of BatchNorm without it."""
-    original = RECIPES["original"]
-    free = original.without_l1()
-    configs = luck.runs(original, (0, 1, 2, 3), 1)
-    assert [(c.norm, c.recipe) for c in configs[::4]] == [
-        ("layer", free), ("group", free), ("batch", original), ("batch", free)]
-    study, without_l1 = luck.split_by_penalty([record(c, 99.5) for c in configs])
-    assert [one["config"]["norm"] for one in study[::4]] == ["layer", "group", "batch"] and len(without_l1) == 4
-    layer = [record(c, 99.5 + 0.01 * (1 - c.seed)) for c in configs[:3]]
-    batch = [record(c, 99.5 - 0.01 * (10, 9, 11)[c.seed]) for c in configs[8:11]]
-
-    def own_penalty(records, without_l1) -> str:
-        pairs = luck.frame(records, without_l1)
-        return luck.own_penalty_finding(pairs[pairs.b == luck.FREE], without_l1)
-
-    pairs = luck.frame(layer + batch, without_l1)
-    assert pairs[["a", "b", "differences"]].to_numpy().tolist() == [
-        ["layer", "batch", [11, 9, 10]], ["layer", luck.FREE, [1, 0, -1]], ["batch", luck.FREE, [-10, -9, -11]]]
-    # 4.303 * 1 / sqrt(3); t = 10 * sqrt(3), p = 0.0033 with 2 degrees of freedom, twice that for two tests
-    assert own_penalty(layer + batch, without_l1) == (
-        "BatchNorm without the penalty gets 9,950.0 of 10,000 images right (4 seeds). Beside it: LayerNorm "
-        "0.0 ± 2.5 images (p = 1.00: no difference shown); L1 + BatchNorm -10.0 ± 2.5 images (p = 0.007: a "
-        "difference) (3 seeds).")
-    assert own_penalty(layer + batch, without_l1[:2]).endswith(
-        "(2 seeds). Beside it: LayerNorm +1.0 and 0.0 images; L1 + BatchNorm -10.0 and -9.0 images (2 seeds).")
-    assert "LayerNorm +1.0 images (one seed); L1 + Batch" in own_penalty(layer[:1] + batch, without_l1)

@@ -9,10 +9,11 @@ import torch
 
 from helpers.config import RECIPES, VARIANTS
 from helpers.data import Dataset
-from helpers.plots import axes, curves, errors, images
+from helpers.plots import axes, comparisons, curves, errors, images
 from helpers.results.frames import historical_frame, historical_last
 
 NORMS = list(VARIANTS)
+SHARED = pd.DataFrame(np.arange(9.0).reshape(3, 3) + 20, NORMS, NORMS)
 HISTORICAL = historical_last()
 
 
@@ -20,9 +21,18 @@ def history(norms=NORMS, seeds=(0,), epochs=20):
     """Curves that end at nearly the same value, so that their labels have to make way."""
     frame = pd.DataFrame(itertools.product(norms, seeds, range(1, epochs + 1)), columns=["norm", "seed", "epoch"])
     row = frame["norm"].map(NORMS.index)
+    frame["ema_decay"] = 0.999
     frame["val_loss"] = 0.017 + 0.0001 * row + 0.001 * frame.seed + 0.2 * np.exp(-frame.epoch)
     frame["val_accuracy"] = 99.5 - 0.01 * row - 0.1 * frame.seed - 4 * np.exp(-frame.epoch / 2)
     return frame
+
+
+def evidence():
+    """One pair in two sets of runs, and one with BatchNorm without L1; images of 10,000."""
+    rows = [("layer", "batch", "hold-out", [0], [-3], -3.0, np.nan), ("layer", "batch", "confirmation", [100, 101, 102],
+            [4, 6, 8], 6.0, 5.0), ("batch", "free", "confirmation", [100, 101], [-1, -3], -2.0, 12.7)]
+    columns = ["a", "b", "source", "seeds", "differences", "difference", "half_width"]
+    return pd.DataFrame(rows, columns=columns).assign(num_images=10_000)
 
 
 def dataset(num_images=40):
@@ -36,11 +46,6 @@ def wrong(count):
                          "confidence": np.linspace(0.5, 0.75, count), "true_confidence": 0.2})
 
 
-def overlap(**counts):
-    """As `overlap_counts` returns them, by tuples of norms; layer_batch=3: three that both get wrong."""
-    return pd.Series(counts.values(), pd.Index([tuple(norms.split("_")) for norms in counts], tupleize_cols=False))
-
-
 def examples():
     data, runs = dataset(), history(seeds=(0, 1))
     return {
@@ -51,7 +56,8 @@ def examples():
         "beside": curves.plot_beside_historical(runs, historical_frame(), "MNIST", history(["batch"])),
         "misclassified": images.plot_misclassified(wrong(12), data.val_images, "layer", "MNIST"),
         "confusion": errors.plot_confusion(dict.fromkeys(NORMS, np.full((10, 10), 26)), "MNIST"),
-        "overlap": errors.plot_overlap(overlap(layer_group_batch=20, layer_group=3, layer=4), "MNIST"),
+        "shared": errors.plot_shared(SHARED, "MNIST", "Two runs share 20 wrong images."),
+        "comparisons": comparisons.plot_comparisons(evidence(), "MNIST: one is behind"),
     }
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from plot_examples import dataset, overlap, texts, wrong
+from plot_examples import SHARED, dataset, evidence, lines, texts, wrong
 
 from helpers.config import RECIPES, ParameterError, Recipe
 from helpers.plots.axes import plot_normalization_axes
-from helpers.plots.errors import plot_confusion, plot_overlap
+from helpers.plots.comparisons import plot_comparisons
+from helpers.plots.errors import plot_confusion, plot_shared
 from helpers.plots.images import percent, plot_augmentation, plot_misclassified, plot_samples
 from helpers.plots.style import render
 
@@ -67,13 +68,24 @@ def test_confusion_shows_errors_only_true_digits_in_rows():
     assert "BatchNorm: 0 wrong, of 900 images." in figure.alt and "sum over seeds: 5" in figure.alt
 
 
-def test_overlap_bars_are_proportional_and_numbered():
-    figure = plot_overlap(overlap(layer_group_batch=20, layer_batch=10, group=0), "MNIST", 7)
+def test_shared_errors_are_tiles_with_their_numbers():
+    figure = plot_shared(SHARED, "MNIST", "Two runs share 20 wrong images.")
     ax = figure.axes[0]
-    assert [bar.get_width() for bar in ax.patches] == [20, 10, 0] and ax.get_ylim()[0] > ax.get_ylim()[1]
-    assert [text.get_text() for text in ax.texts] == ["20", "10", "0"]
-    bars = "LayerNorm, GroupNorm, L1 + BatchNorm: 20. LayerNorm, L1 + BatchNorm: 10. GroupNorm: 0."
-    assert f"seed 7. {bars}" in figure.alt
+    assert [text.get_text() for text in ax.texts] == [f"{20 + number:.1f}" for number in range(9)]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["LayerNorm", "GroupNorm", "L1 + BatchNorm"]
+    assert figure.alt.endswith("two seeds of one variant. Two runs share 20 wrong images.")
+
+
+def test_comparisons_show_each_seed_the_mean_and_the_margin():
+    figure = plot_comparisons(evidence(), "MNIST: one is behind")
+    ax = figure.axes[0]
+    assert [line.get_xdata().tolist() for line in lines(figure, "seed")] == [[-3], [4, 6, 8], [-1, -3]]
+    (margin,) = [patch for patch in ax.patches if patch.get_gid() == "margin"]
+    assert (margin.get_x(), margin.get_width()) == (-5, 10)
+    assert {"← L1 + BatchNorm", "LayerNorm →", "← BatchNorm without L1", "L1 + BatchNorm →"} <= set(texts(figure))
+    bars = [segment[:, 0].tolist() for container in ax.containers for segment in container[2][0].get_segments()]
+    assert bars == [[1, 11], [-14.7, 10.7]], "of one seed there is no interval"
+    assert "LayerNorm against L1 + BatchNorm. hold-out, 1 seed: -3.0. confirmation, 3 seeds: +6.0 ± 5.0." in figure.alt
 
 
 @pytest.mark.parametrize(("num_groups", "group"), [(1, "111122223333"), (2, "112233445566"), (4, "123456789101112")])

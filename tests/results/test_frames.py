@@ -8,8 +8,8 @@ from planted import DIGITS, LABELS, MNIST, NUM_VAL, record
 
 from helpers.config import VARIANTS
 from helpers.results import frames
-from helpers.results.intervals import mcnemar_p, wilson_interval
-from helpers.results.readings import confusion_reading, overlap_reading
+from helpers.results.intervals import wilson_interval
+from helpers.results.readings import confusion_reading, shared_reading
 
 
 def test_history_has_a_row_for_each_variant_seed_and_epoch():
@@ -49,18 +49,29 @@ def test_confusion_counts_every_image():
     assert confusion_reading(matrices) == "LayerNorm most often reads 3 as 4 (3 of its 4 errors)."
 
 
-def test_overlap_counts_every_wrong_image_once():
-    records = [record("layer", 0, [1, 2, 3]), record("group", 0, [2, 3, 4]), record("batch", 0, [3, 9]),
-               record("batch", 1, [500])]
-    counts = frames.overlap_counts(frames.wrong_frame(records), list(VARIANTS), 0)
-    assert set(counts.index[counts == 1]) == {
-        ("layer", "group", "batch"), ("layer", "group"), ("layer",), ("group",), ("batch",)}
-    assert len(counts) == 7 and counts.sum() == 5
-    assert overlap_reading(counts) == (
-        "At least one variant gets 5 images wrong: 1 of them wrong for all 3 (20 %), 3 for one alone (60 %).")
+def test_shared_errors_are_of_different_seeds():
+    records = [record("layer", 0, [1, 2, 3]), record("layer", 1, [2, 3, 4]), record("group", 0, [1, 2, 3, 9]),
+               record("group", 1, [3, 9])]
+    shared = frames.shared_frame(records)
+    # LayerNorm 0 and GroupNorm 1: [3]; LayerNorm 1 and GroupNorm 0: [2, 3]
+    assert shared.to_numpy().tolist() == [[2, 1.5], [1.5, 2]] and list(shared) == ["layer", "group"]
+    assert frames.wrong_in_all(records) == [3]
+    assert shared_reading(shared, [3], 4) == (
+        "Runs of two variants share 1.5 wrong images; two seeds of one variant share 2.0, so another variant changes "
+        "that by -0.5; 1 image is wrong in all 4 runs: 3.")
+    one_seed = frames.shared_frame(records[::2])
+    assert one_seed.loc["layer", "group"] == 3 and np.isnan(one_seed.loc["layer", "layer"])
+    said = shared_reading(one_seed, [], 2)
+    assert said == "Runs of two variants share 3.0 wrong images; 0 images are wrong in all 2 runs."
+    assert shared_reading(frames.shared_frame(records[:1]), [1, 2, 3], 1).startswith("3 images are wrong in all 1 runs")
 
 
-def test_pairs_are_compared_on_the_same_images():
-    records = [record("layer", 0, [1, 2, 3]), record("group", 0, [3, 4]), record("batch", 1, [])]
-    [pair] = frames.pairs_frame(records).itertuples()  # batch has no seed in common
-    assert (pair.only_a, pair.only_b, pair.difference) == (1, 2, -1) and pair.p == mcnemar_p(1, 2)
+def test_environments_are_told_apart():
+    """A run's time is its own: runs of machines of different speed are not mixed."""
+    fast, slow, other = (record("layer", seed, []) for seed in range(3))
+    for row in slow["history"] + other["history"]:
+        row["seconds"] = 10.0
+    other["environment"] = slow["environment"] = {"processor": "slow", "torch": "3"}
+    table = frames.environments_frame([fast, slow, other])
+    assert table[["torch", "runs", "epochs", "seconds"]].to_numpy().tolist() == [["2", 1, 2, 3.0], ["3", 2, 4, 40.0]]
+    assert frames.environments_frame([]).empty

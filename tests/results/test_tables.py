@@ -7,7 +7,8 @@ from planted import DIGITS, MNIST, record
 
 from helpers.config import Study
 from helpers.results import tables
-from helpers.results.frames import final_frame, pairs_frame
+from helpers.results.comparisons import pairs_frame
+from helpers.results.frames import final_frame
 
 
 def test_parameter_table_adds_up_to_the_norms_share():

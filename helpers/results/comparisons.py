@@ -1,0 +1,178 @@
+"""Comparisons of two, seed by seed: differences, verdicts, the headline. The rules stand in records/plan.md.
+
+A difference is in validation images: how many more the first of two gets right.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from pandas import DataFrame
+
+from helpers.config import VARIANTS
+from helpers.results.frames import Records
+from helpers.results.intervals import (
+    LEVEL,
+    crossed_half_width,
+    equivalence_p,
+    half_width,
+    holm,
+    mcnemar_p,
+    paired_p,
+)
+from helpers.results.words import join_words, p_text
+
+FREE = "free"  # stands beside the variants in a pair
+SHORT = {norm: variant.short for norm, variant in VARIANTS.items()}
+SHORT[FREE] = f"{VARIANTS['batch'].bare} without L1"
+MARGIN = 5 / 10_000  # share of the images; two that differ by less are equal
+
+BETTER = "better"
+EQUAL = "equal"
+OPEN = "not told apart"
+PAIRS = ["a", "b", "num_images", "n", "only_a", "only_b", "differences", "difference", "half_width",
+         "new_images", "mcnemar", "p", "p_equal"]
+
+
+def pairs_frame(records: Records, control: Records = ()) -> DataFrame:
+    """Each pair of variants on the same images with the same seeds. control: each variant beside these instead.
+
+    only_a, only_b: images that one alone gets right, mean over the common seeds. difference: images that a gets
+    right more than b, mean; differences: seed by seed. half_width: of its t-interval; new_images: of the
+    interval on new images (see `crossed_half_width`). p: of the paired t-test over seeds, of one seed McNemar's
+    exact test; mcnemar: that p, seed by seed; p_equal: that they differ by the margin or more. p_holm,
+    p_equal_holm: corrected for all pairs here. verdict: BETTER, EQUAL or OPEN.
+    """
+    wrong = {}
+    for group in (records, control):
+        for record in group:
+            name = FREE if group is control else record["config"]["norm"]
+            wrong[name, record["config"]["seed"]] = {row[0] for row in record["wrong"]}
+    pairs = [(norm, FREE) for norm in VARIANTS] if control else combinations(VARIANTS, 2)
+    rows = []
+    for a, b in pairs:
+        seeds = [seed for name, seed in wrong if name == a and (b, seed) in wrong]
+        if seeds:
+            num_images = records[0]["dataset"]["num_val"]
+            compared = _compare([wrong[a, seed] for seed in seeds], [wrong[b, seed] for seed in seeds], num_images)
+            rows.append({"a": a, "b": b, "num_images": num_images, **compared})
+    frame = DataFrame(rows, columns=PAIRS)
+    frame = frame.assign(p_holm=holm(frame.p), p_equal_holm=holm(frame.p_equal))
+    several = frame.n > 1
+    better = several & (frame.p_holm < 1 - LEVEL)
+    equal = several & (frame.p_equal_holm < 1 - LEVEL)
+    return frame.assign(verdict=np.select([better, equal], [BETTER, EQUAL], OPEN), is_small=equal)
+
+
+def _compare(wrong_a: Sequence[set], wrong_b: Sequence[set], num_images: int) -> dict:
+    """One pair, from the misclassified images of each seed."""
+    images = list(set().union(*wrong_a, *wrong_b))
+    a_wrong = np.array([np.isin(images, list(wrong)) for wrong in wrong_a])
+    b_wrong = np.array([np.isin(images, list(wrong)) for wrong in wrong_b])
+    only_a = (b_wrong & ~a_wrong).sum(1)
+    only_b = (a_wrong & ~b_wrong).sum(1)
+    differences = only_a - only_b
+    mcnemar = list(map(mcnemar_p, only_a, only_b))
+    return {
+        "n": len(differences), "only_a": only_a.mean(), "only_b": only_b.mean(),
+        "differences": differences.tolist(), "difference": differences.mean(),
+        "half_width": half_width(differences),
+        "new_images": crossed_half_width(b_wrong * 1.0 - a_wrong, num_images), "mcnemar": mcnemar,
+        "p": paired_p(differences, mcnemar) if len(differences) > 1 else mcnemar[0],
+        "p_equal": equivalence_p(differences, MARGIN * num_images)}
+
+
+def in_order(pair) -> tuple[str, str]:
+    """The names of a pair, whoever is ahead first."""
+    names = SHORT[pair.a], SHORT[pair.b]
+    return names if pair.difference >= 0 else names[::-1]
+
+
+def verdict_words(pair) -> str:
+    """The verdict of one row of `pairs_frame`."""
+    ahead, behind = in_order(pair)
+    if pair.verdict == BETTER:
+        return f"{ahead} is better than {behind}"
+    if pair.verdict == EQUAL:
+        return f"{ahead} and {behind} are equal within {MARGIN * pair.num_images:g} images"
+    return f"{ahead} and {behind} are not told apart"
+
+
+def pair_sentence(pair) -> str:
+    """What one row of `pairs_frame` says."""
+    ahead, behind = in_order(pair)
+    images = f"of {pair.num_images:,} images"
+    if pair.n == 1:
+        return _one_seed_sentence(pair, ahead, behind, images)
+    size = f"{abs(pair.difference):.1f} ± {pair.half_width:.1f} {images} ({p_text(pair.p_holm)}, {pair.n} seeds)"
+    if pair.verdict != BETTER:
+        return f"{verdict_words(pair)}: {ahead} leads by {size}."
+    text = f"{verdict_words(pair)} by {size}"
+    if pair.is_small:
+        text += f", by less than {MARGIN * pair.num_images:g} images"
+    if abs(pair.difference) <= pair.new_images:
+        text += f", on these test images: on new ones ± {pair.new_images:.1f}"
+    return f"{text}."
+
+
+def _one_seed_sentence(pair, ahead: str, behind: str, images: str) -> str:
+    if pair.difference == 0:
+        return f"{ahead} and {behind} get equally many {images} right (one seed)."
+    verdict = "one seed can't tell them apart"
+    if pair.p_holm < 1 - LEVEL:
+        verdict = "a clear gap between these two networks, but one seed can't tell it from luck"
+    return (f"{ahead} gets {abs(pair.difference):.0f} {images} more right than {behind} "
+            f"({p_text(pair.p_holm)}): {verdict}.")
+
+
+def wins(pairs: DataFrame) -> list[tuple[str, str]]:
+    """Who is better than whom."""
+    better = pairs[pairs.verdict == BETTER]
+    return [(pair.a, pair.b) if pair.difference > 0 else (pair.b, pair.a) for pair in better.itertuples()]
+
+
+def headline(pairs: DataFrame) -> str:
+    """Which normalisation to choose, by the verdicts on all pairs of two or three variants."""
+    if pairs.n.max() == 1:
+        return "one seed can't show which normalisation is best: run several before you choose"
+    won = wins(pairs)
+    rivals = {norm: [other for other in _norms(pairs) if other != norm] for norm in _norms(pairs)}
+    for norm, others in rivals.items():
+        if all((norm, other) in won for other in others):
+            mine = pairs[(pairs.a == norm) | (pairs.b == norm)]
+            leads = mine.difference.abs().map("{:.1f}".format) + mine.half_width.map(" ± {:.1f}".format)
+            return (f"choose {VARIANTS[norm].title}: it is better than {names_of(others)}, "
+                    f"by {join_words(leads.tolist())} of {pairs.num_images[0]:,} images")
+    for norm, others in rivals.items():
+        if won == [(other, norm) for other in others]:
+            rest = pairs[(pairs.a != norm) & (pairs.b != norm)]
+            return f"{SHORT[norm]} is behind; {_verdicts(rest)}"
+    if (pairs.verdict == EQUAL).all():
+        return f"the normalisation makes no difference of {MARGIN * pairs.num_images[0]:g} images: choose by cost"
+    return f"{'no ranking can be made' if won else 'no difference is shown'}: {_verdicts(pairs)}"
+
+
+def _norms(pairs: DataFrame) -> list[str]:
+    return [norm for norm in VARIANTS if norm in {*pairs.a, *pairs.b}]
+
+
+def _verdicts(pairs: DataFrame) -> str:
+    return "; ".join(map(verdict_words, pairs.itertuples()))
+
+
+def cause(pairs: DataFrame, beside_control: DataFrame) -> str:
+    """Why L1 + BatchNorm is behind: its penalty, its normalisation, or open; nothing where it is not behind."""
+    if "batch" not in [loser for _, loser in wins(pairs)]:
+        return ""
+    won = wins(beside_control)
+    penalty_costs = (FREE, "batch") in won
+    num_ahead = sum((norm, FREE) in won for norm in ("layer", "group"))
+    if penalty_costs and num_ahead == 0:
+        return f"Its penalty puts {SHORT['batch']} behind: {SHORT[FREE]} is better, and behind no other variant."
+    if num_ahead == 2 and not penalty_costs:
+        return f"Its normalisation puts {SHORT['batch']} behind: {SHORT[FREE]} is behind the others too."
+    return f"Whether penalty or normalisation puts {SHORT['batch']} behind is left open by {SHORT[FREE]}."
+
+
+def names_of(norms: Sequence[str]) -> str:
+    return join_words([SHORT[norm] for norm in norms])
