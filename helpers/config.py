@@ -172,20 +172,20 @@ class Study(Parameters):
     """What one execution of the main notebook is asked for."""
 
     dataset: str = parameter("auto", DATASET)
-    data_dir: str | None = parameter(None, DATA_DIR)
-    holdout: int = parameter(0, integer(0))  # training images to validate on instead of the test images
     norms: tuple[str, ...] = parameter(tuple(VARIANTS), NORMS)
     num_groups: int = parameter(2, NUM_GROUPS)
     recipe: str = parameter("tuned", one_of(*RECIPES))
     seeds: tuple[int, ...] = parameter((0, 1, 2, 3, 4), SEEDS)
     num_epochs: int = parameter(20, EPOCHS)
+    reuse_records: bool = parameter(False, BOOLEAN)  # take published runs instead of training them
+    output_dir: str | None = parameter(None, OUTPUT_DIR)
     changes: Mapping = field(default_factory=dict)  # values of Recipe's fields that replace the recipe's own
+    data_dir: str | None = parameter(None, DATA_DIR)
+    holdout: int = parameter(0, integer(0))  # training images to validate on instead of the test images
     device: str = parameter("auto", DEVICE)
     workers: int | None = parameter(None, WORKERS)  # processes that train side by side on the CPU
     scheduler: str | None = parameter(None, SCHEDULER)
-    reuse_records: bool = parameter(False, BOOLEAN)  # take published runs instead of training them
     runs_dir: str = parameter("runs", PATH)
-    output_dir: str | None = parameter(None, OUTPUT_DIR)
 
     def __post_init__(self):
         super().__post_init__()

@@ -10,7 +10,7 @@ from pandas import DataFrame, Series
 from torch import Tensor
 
 from helpers.config import ALL_NORMS, Recipe, RunConfig
-from helpers.plots.style import INK, LOOKS, blank, captioned, label_ends, limits, stretch, style
+from helpers.plots.style import INK, LOOKS, blank, captioned, limits, stretch, style
 from helpers.results.frames import Records
 
 TOO_FEW = "Too few of these runs are there to answer."

@@ -28,20 +28,22 @@ def plot_normalization_axes(num_groups: int = 2) -> Figure:
         "group": (n * num_groups + c // size, "N·G", "2·C"),
         "batch": (c, "C", "2·C"),
     }
-    figure, axes = panels(4.1, len(cases))
+    figure, axes = panels(1.8, len(cases))
+    figure.subplots_adjust(left=0.09, right=0.46, hspace=0.5, bottom=0.02)
     facts = []
     for ax, (norm, (index, means, learned)) in zip(axes, cases.items(), strict=True):
         _draw_means(ax, index, norm)
         variant = VARIANTS[norm]
         layer = make_norm(norm, C, H, num_groups)
-        fact = (f"{means} = {variant.means(N, C, num_groups)} means, one per\n{variant.mean_of};\n"
-                f"weight {tuple(layer.weight.shape)}, bias likewise:\n"
+        mean_of = variant.mean_of.replace(", ", ",\n")
+        fact = (f"{means} = {variant.means(N, C, num_groups)} means,\nper {mean_of};\n"
+                f"weight {tuple(layer.weight.shape)},\nbias likewise:\n"
                 f"{learned} = {num_parameters(layer)} parameters")
-        ax.set_title(variant.bare, weight="bold")
-        ax.set_xlabel(fact, loc="left")
+        ax.set_title(variant.bare, weight="bold", pad=20)
+        ax.text(1.08, 0.5, fact, va="center", transform=ax.transAxes)
         facts.append(f"{variant.bare}: {fact}")
     subtitle = (f"An activation (N, C, H, W) = {SHAPE}. Tiles of one colour and number share one "
-                f"mean\nand one variance. Groups: G = {num_groups}, channels of each: C/G = {size}")
+                f"mean and one variance. Groups: G = {num_groups}, channels of each: C/G = {size}")
     return captioned(figure, "svg", "Which elements share one mean", subtitle, *facts)
 
 
@@ -64,4 +66,5 @@ def _draw_means(ax: Axes, index: np.ndarray, norm: str) -> None:
             fill=False, zorder=3, clip_on=False)
         ax.add_patch(frame)
     ax.xaxis.tick_top()
+    ax.tick_params(labelleft=True, labeltop=True)
     bare(ax)

@@ -3,21 +3,56 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame
 
+from helpers.config import VARIANTS
 from helpers.plots.style import INK, LOOKS, blank, captioned, style
 from helpers.results.comparisons import MARGIN, SHORT
 from helpers.results.evidence import CONFIRMATION
+from helpers.results.intervals import half_width
 
 ROW = 0.26  # inches
+SHOWN = "#0072b2"  # of an interval that leaves out zero, in the confirmation
+OTHER = "#808080"
+
+
+@style()
+def plot_answer(history: DataFrame, dataset_title: str, title: str) -> Figure:
+    """The last epoch's accuracy, a row a variant: its seeds, their mean and its interval.
+
+    history: columns norm, seed, epoch, val_accuracy.
+    """
+    last = history.sort_values("epoch").groupby(["norm", "seed"]).val_accuracy.last()
+    norms = [norm for norm in VARIANTS if norm in set(history.norm)]
+    height = 0.55 + 0.62 * len(norms)
+    ax = blank(height).add_axes((0.04, 0.5 / height, 0.92, 1 - 0.52 / height))
+    facts = []
+    for row, norm in enumerate(norms):
+        accuracies = last[norm]
+        look = LOOKS[norm]
+        text = f"{SHORT[norm]} {accuracies.mean():.2f} %"
+        ax.plot(accuracies, [row] * len(accuracies), "o", color=look.colour, alpha=0.35, markersize=5, gid="seed")
+        if len(accuracies) > 1:
+            half = half_width(accuracies)
+            ax.errorbar(accuracies.mean(), row, xerr=half, color=look.colour, fmt=look.marker, capsize=4, linewidth=2)
+            text = f"{SHORT[norm]} {accuracies.mean():.2f} ± {half:.2f} %"
+        ax.text(0.0, row - 0.33, text, weight="bold", va="center", transform=ax.get_yaxis_transform())
+        facts.append(text)
+    ax.set(ylim=(len(norms) - 0.6, -0.6), yticks=[], xlabel="validation accuracy (%)")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    num_seeds = history.seed.nunique()
+    basis = f"Dots: {num_seeds} seeds; bars: mean and its 95 % interval" if num_seeds > 1 else "One seed"
+    subtitle = f"Validation accuracy on {dataset_title}. {basis}"
+    return captioned(ax.figure, "svg", title, subtitle, *facts)
 
 
 @style()
 def plot_comparisons(evidence: DataFrame, title: str) -> Figure:
     """A row for each set of runs, a block for each pair. evidence: from `evidence_frame`."""
     blocks = list(evidence.groupby(["a", "b"], sort=False))
-    height = 1.35 + ROW * (len(evidence) + 1.4 * len(blocks))
-    ax = blank(height).add_axes((0.25, 0.5 / height, 0.55, 1 - 1.4 / height))
+    height = 0.6 + 2 * ROW * (len(evidence) + 0.75 * len(blocks))
+    ax = blank(height).add_axes((0.03, 0.5 / height, 0.94, 1 - 0.52 / height))
     num_images = evidence.num_images.iloc[0]
     margin = MARGIN * num_images
     ax.axvspan(-margin, margin, color="#eeeeee", zorder=0, gid="margin")
@@ -26,36 +61,36 @@ def plot_comparisons(evidence: DataFrame, title: str) -> Figure:
     y = 0.0
     for (a, b), block in blocks:
         heading = {"y": y, "weight": "bold", "va": "center", "transform": ax.get_yaxis_transform()}
-        ax.text(0.01, s=f"← {SHORT[b]}", **heading)
-        ax.text(0.99, s=f"{SHORT[a]} →", ha="right", **heading)
+        ax.text(0.0, s=f"← {SHORT[b]}", **heading)
+        ax.text(1.0, s=f"{SHORT[a]} →", ha="right", **heading)
         facts.append(f"{SHORT[a]} against {SHORT[b]}")
-        y += 1
+        y += 0.9
         for row in block.itertuples():
             facts.append(_plot_row(ax, y, row))
             y += 1
-        y += 0.4
-    ax.set(ylim=(y - 0.4, -0.6), yticks=[], xlabel=f"difference (images of {num_images:,})")
+        y += 0.1
+    ax.set(ylim=(y - 0.5, -0.5), yticks=[], xlabel=f"difference (images of {num_images:,})")
     ends = evidence.difference.abs() + evidence.half_width
     most = max(ends.max(), np.abs(np.concatenate(evidence.differences.tolist())).max())
     ax.set_xlim(-1.05 * most, 1.05 * most)
-    subtitle = ("Who gets more images right, and how many more. Dots: seeds; bars: mean and 95 % interval.\n"
-                f"Grey: a difference of less than {margin:g} images. Only the confirmation was announced beforehand")
+    subtitle = (f"Who gets more images right, and how many more. Dots: seeds; bars: mean and 95 % interval, hollow where "
+                f"it holds 0. Grey: less than {margin:g} images. Blue: announced beforehand")
     return captioned(ax.figure, "svg", title, subtitle, *facts)
 
 
 def _plot_row(ax: Axes, y: float, row) -> str:
-    """Draws one set of runs; returns what is seen."""
+    """Draws one set of runs with its name above it; returns what is seen."""
     confirms = row.source == CONFIRMATION
-    colour = LOOKS["layer"].colour if confirms else "#808080"
-    weight = "bold" if confirms else "normal"
-    ax.plot(row.differences, [y] * len(row.differences), "o", color=colour, alpha=0.4, markersize=4, gid="seed")
-    if np.isfinite(row.half_width):
-        ax.errorbar(row.difference, y, xerr=row.half_width, color=colour, fmt="D", capsize=3, linewidth=2, markersize=5)
-    seeds = "1 seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
-    name = f"{row.source}, {seeds}"
+    colour = SHOWN if confirms else OTHER
+    ax.plot(row.differences, [y + 0.2] * len(row.differences), "o", color=colour, alpha=0.5, markersize=4, gid="seed")
     size = f"{row.difference:+.1f}"
     if np.isfinite(row.half_width):
         size += f" ± {row.half_width:.1f}"
-    ax.text(-0.02, y, name, weight=weight, ha="right", va="center", transform=ax.get_yaxis_transform())
-    ax.text(1.02, y, size, weight=weight, va="center", transform=ax.get_yaxis_transform())
-    return f"{name}: {size}"
+        filling = "white" if abs(row.difference) <= row.half_width else colour
+        ax.errorbar(row.difference, y + 0.2, xerr=row.half_width, color=colour, fmt="D", capsize=3, linewidth=2,
+                    markersize=6, markerfacecolor=filling)
+    seeds = "1 seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
+    name = f"{row.source}, {seeds}: {size}"
+    ax.text(0.0, y - 0.22, name, weight="bold" if confirms else "normal", va="center",
+            transform=ax.get_yaxis_transform())
+    return name

@@ -1,4 +1,6 @@
-"""Learning curves of the main study: validation loss and accuracy by epoch."""
+"""Learning curves: validation loss and accuracy by epoch, beside the historical run, and without a norm."""
+
+import math
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -6,104 +8,92 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from pandas import DataFrame, Series, concat
 
-from helpers.config import VARIANTS
-from helpers.plots.style import LOOKS, blank, captioned, label_ends, limits, panels, stretch, style
+from helpers.config import ALL_NORMS, VARIANTS
+from helpers.plots.style import INK, LOOKS, blank, captioned, key, limits, panels, stretch, style
 
 
 @style()
-def plot_validation_loss(
-    history: DataFrame, dataset_title: str, historical: DataFrame | None = None
-) -> Figure:
+def plot_validation_loss(history: DataFrame, dataset_title: str) -> Figure:
     """Validation loss by epoch, all variants on one logarithmic axis.
 
-    history: columns norm, seed, epoch, ema_decay, val_loss. historical: norm, epoch, val_loss of another seed.
+    history: columns norm, seed, epoch, ema_decay, val_loss.
     """
-    ax, ends, facts = _plot_runs(history, historical, "val_loss", "{:.4f} nats", "log")
+    ax, ends = _plot_runs(history, "val_loss", "{:.4f} nats", "log")
     ax.set_ylabel("validation loss (nats)")
     low, high = ax.get_ylim()
-    locator = MaxNLocator(6)
-    if high > 10 * low:
-        locator = LogLocator(subs=(1, 2, 5))
-    ax.yaxis.set_major_locator(locator)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(5))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
-    label_ends(ax, ends)
-    title = f"Validation loss on {dataset_title}"
-    return captioned(ax.figure, "svg", title, f"Logarithmic axis. {_seeds_text(history)}", *facts)
+    subtitle = f"Validation loss on {dataset_title}, logarithmic axis. {_seeds_text(history)}"
+    return _captioned_ends(ax, ends, subtitle)
 
 
 @style()
-def plot_validation_accuracy(
-    history: DataFrame, dataset_title: str, historical: DataFrame | None = None
-) -> Figure:
+def plot_validation_accuracy(history: DataFrame, dataset_title: str) -> Figure:
     """Validation accuracy by epoch on one axis; the first fifth of the epochs may lie below it.
 
-    history, historical: as for the loss, with the column val_accuracy.
+    history: columns norm, seed, epoch, ema_decay, val_accuracy.
     """
-    ax, ends, facts = _plot_runs(history, historical, "val_accuracy", "{:.2f} %", "linear")
+    ax, ends = _plot_runs(history, "val_accuracy", "{:.2f} %")
     accuracy = history.val_accuracy
     late = history.epoch > history.epoch.max() / 5
     low = np.floor(10 * accuracy[late].min() - 0.5) / 10
     ax.set(ylim=(low, 1.05 * accuracy.max() - 0.05 * low), ylabel="validation accuracy (%)")
     ax.text(0, 0.01, "//", ha="center", va="center", transform=ax.transAxes, gid="cut")
-    label_ends(ax, ends)
-    title = f"Validation accuracy on {dataset_title}"
-    subtitle = (
-        f"Axis starts at {low:g} %; cut off below: {sum(accuracy < low)} of {len(history)} points. "
-        f"{_seeds_text(history)}")
-    return captioned(ax.figure, "svg", title, subtitle, *facts)
+    subtitle = f"Validation accuracy on {dataset_title}. The axis starts at {low:g} %. {_seeds_text(history)}"
+    return _captioned_ends(ax, ends, subtitle)
 
 
-def _plot_runs(
-    history: DataFrame, historical: DataFrame | None,
-    column: str, form: str, scale: str,
-) -> tuple[Axes, dict, list]:
-    """Axes with the variants' lines, (x, y, label) of each end, and facts. form: format of a number."""
-    ax = blank(4.7).add_axes((0.095, 0.115, 0.52, 0.69), yscale=scale)
-    if historical is None:
-        historical = history.head(0)
-    old = historical.set_index("norm")
+def _plot_runs(history: DataFrame, column: str, form: str, scale: str = "linear") -> tuple[Axes, dict]:
+    """Axes with the variants' lines, and by norm the mean curve and its end in words. form: of a number."""
+    norms = [norm for norm in VARIANTS if norm in set(history.norm)]
+    ax = blank(3.5).add_axes((0.19, 0.17, 0.78, 0.8 - 0.062 * len(norms)), yscale=scale)
     ends = {}
-    facts = ["Line graph; ends of the lines"]
-    for norm in _norms(history):
-        look = LOOKS[norm]
-        mean = _plot_seeds(ax, history, norm, column)
-        ax.lines[-1].set(linestyle=look.line, marker=look.marker, markeredgecolor="white")
-        epoch = mean.index[-1]
-        text = f"{VARIANTS[norm].short} {form.format(mean[epoch])}"
-        if norm in old.index:
-            ax.plot(
-                old.epoch[norm], old[column][norm], look.marker, color=look.colour,
-                markerfacecolor="white", gid="historical")
-            text += f",\n1 historical seed (open) {form.format(old[column][norm])}"
-        ends[norm] = (epoch, mean[epoch], text)
-        facts.append(f"{text} (after epoch {mean.index[0]}: {form.format(mean.iloc[0])})")
-    return ax, ends, facts
+    for norm in norms:
+        mean = plot_band(ax, history[history.norm == norm], column, norm)
+        ends[norm] = (mean, form.format(mean.iloc[-1]))
+    ax.set(xlabel="epoch", xlim=(0.5, history.epoch.max() + 0.5))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    return ax, ends
 
 
-def _norms(history: DataFrame) -> list[str]:
-    return [norm for norm in VARIANTS if norm in set(history.norm)]
+def plot_band(ax: Axes, history: DataFrame, column: str, norm: str) -> Series:
+    """Draws the mean over seeds, the range of the seeds as a band, and a dot for each end; returns the mean."""
+    curves = history.pivot(index="epoch", columns="seed", values=column)
+    look = LOOKS[norm]
+    mean = curves.mean(axis=1, skipna=False)  # a seed that diverged is not left out of it
+    if curves.shape[1] > 1:
+        ax.fill_between(
+            curves.index, curves.min(axis=1), curves.max(axis=1), color=look.colour, alpha=0.15, linewidth=0)
+        last = curves.iloc[-1]
+        ax.plot([curves.index[-1]] * len(last), last, "o", color=look.colour, markersize=3, alpha=0.6, gid="seed")
+    marked = max(1, len(mean) // 6)
+    ax.plot(
+        mean, color=look.colour, linestyle=look.line, marker=look.marker, markevery=marked,
+        markeredgecolor="white", linewidth=1.8, gid="mean")
+    return mean
+
+
+def _captioned_ends(ax: Axes, ends: dict, subtitle: str) -> Figure:
+    """The figure with a key of the ends; its title names the highest and the lowest."""
+    key(ax, {norm: f"{VARIANTS[norm].short} {end}" for norm, (_, end) in ends.items()})
+    by_end = sorted(ends, key=lambda norm: ends[norm][0].iloc[-1])
+    names = [f"{VARIANTS[norm].short} at {ends[norm][1]}" for norm in by_end]
+    title = f"{names[-1].replace(' at ', ' ends at ')}"
+    if len(names) > 1:
+        title += f", {names[0]}"
+    facts = [f"{VARIANTS[norm].short} from {mean.iloc[0]:.4g} to {end}" for norm, (mean, end) in ends.items()]
+    return captioned(ax.figure, "svg", title, subtitle, "Line graph", *facts)
 
 
 def _seeds_text(history: DataFrame) -> str:
     seeds = history.seed.unique()
-    text = f"One seed ({seeds[0]})" if len(seeds) == 1 else f"Thick: mean of {len(seeds)} seeds, thin: each"
+    text = f"Line: mean of {len(seeds)} seeds, band: their range, dots: their ends"
+    if len(seeds) == 1:
+        text = f"One seed ({seeds[0]})"
     if history.ema_decay.any():
-        text += ", of averaged weights"
+        text += "; averaged weights"
     return text
-
-
-def _plot_seeds(ax: Axes, history: DataFrame, norm: str, column: str) -> Series:
-    """Draws a variant's seeds thin, then their mean thick; returns the mean by epoch."""
-    curves = history[history.norm == norm].pivot(index="epoch", columns="seed", values=column)
-    look = {"color": LOOKS[norm].colour}
-    if curves.shape[1] > 1:
-        ax.plot(curves, **look, linewidth=0.7, alpha=0.45, gid="seed")
-    mean = curves.mean(axis=1, skipna=False)  # a seed that diverged is not left out of it
-    ax.plot(mean, **look, linewidth=2, gid="mean")
-    ax.set(xlabel="epoch", xlim=(0.5, history.epoch.max() + 0.5))
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    return mean
 
 
 @style()
@@ -116,26 +106,48 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
     """
     if without_l1 is None:
         without_l1 = history.head(0)
-    norms = _norms(history)
-    figure, axes = panels(4, len(norms))
+    norms = [norm for norm in VARIANTS if norm in set(history.norm)]
+    figure, axes = panels(2.2, len(norms))
     shown = concat([history, historical, without_l1])
     stretch(axes[0], *limits(shown.val_accuracy))
-    axes[0].set_ylabel("validation accuracy (%)")
     facts = ["Line graphs"]
     for ax, norm in zip(axes, norms, strict=True):
-        mean = _plot_seeds(ax, history, norm, "val_accuracy")
+        mean = plot_band(ax, history[history.norm == norm], "val_accuracy", norm)
         old = historical[historical.variant == norm].set_index("epoch").val_accuracy
-        ax.plot(old, "--k", gid="historical")
+        ax.plot(old, "--", color=INK, gid="historical")
         epoch = min(mean.index[-1], old.index[-1])  # all numbers after as many epochs
-        fact = (f"{VARIANTS[norm].short}, epoch {epoch}:\n"
-                f"here {mean[epoch]:.2f} %, historical {old[epoch]:.2f} %")
+        fact = f"{VARIANTS[norm].short} {mean[epoch]:.2f} %,\nhistorical {old[epoch]:.2f} %"
         free = without_l1[without_l1.norm == norm].groupby("epoch").val_accuracy.mean()
         if len(free):
-            ax.plot(free, ":", color=LOOKS[norm].colour, gid="without")
+            ax.plot(free, ":", color=LOOKS[norm].colour, linewidth=2, gid="without")
             fact += f",\nno penalty (dotted) {free[:epoch].iloc[-1]:.2f} %"
-        ax.set_title(fact, size=10)
-        facts.append(fact)
-    title = f"Validation accuracy on {dataset_title}: these runs and the historical one"
-    subtitle = (f"{_seeds_text(history)}. Black, dashed: the historical run, one seed.\n"
+        ax.set_title(fact)
+        facts.append(f"{fact} in epoch {epoch}")
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    title = f"{dataset_title}: these runs and the historical one"
+    subtitle = (f"Validation accuracy. {_seeds_text(history)}. Dashed: the historical run, one seed. "
                 "The axis is stretched towards 100 %")
     return captioned(figure, "svg", title, subtitle, *facts)
+
+
+@style()
+def plot_dying(losses: dict[str, list[float]], dataset_title: str) -> Figure:
+    """Training loss by update, beside that of guessing. losses: norm -> one number an update, in nats."""
+    guessing = math.log(10)
+    ax = blank(3.2).add_axes((0.15, 0.18, 0.82, 0.66))
+    texts = {}
+    for norm, told in losses.items():
+        look = LOOKS[norm]
+        ax.plot(range(1, len(told) + 1), told, color=look.colour, linestyle=look.line, gid=norm)
+        texts[norm] = f"{ALL_NORMS[norm].bare}: {np.median(told[-20:]):.2f} nats in the end"
+    ax.axhline(guessing, color=INK, linewidth=0.8)
+    ax.text(len(told), 1.02 * guessing, "guessing", ha="right", va="bottom")
+    ax.set(xlabel="update", ylabel="loss (nats)", ylim=(0, 1.3 * guessing))
+    key(ax, texts)
+    end = np.median(losses["none"][-20:])
+    title = f"With no norm the network ends at {end:.2f} nats"
+    if abs(end - guessing) < 0.02:
+        title = "With no norm the network never gets beyond guessing"
+    subtitle = f"Training loss on {dataset_title} by update; the end is the median of the last 20"
+    return captioned(ax.figure, "svg", title, subtitle, *texts.values())

@@ -1,45 +1,33 @@
-"""Errors of the main study: which digits are confused, which variants err on the same images."""
+"""Errors of the main study: which digits are confused, how many errors two runs share."""
 
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from helpers.config import VARIANTS
-from helpers.plots.style import INK, bare, blank, captioned, panels, style
+from helpers.plots.style import INK, bare, blank, captioned, style
 
 
 @style()
 def plot_confusion(matrices: dict, dataset_title: str, num_seeds: int = 1) -> Figure:
-    """Errors by true and predicted digit, on one colour scale for all variants.
+    """Errors by true and predicted digit, all variants and seeds together.
 
-    matrices: norm -> (10, 10) counts over all seeds, true digits in rows. The diagonal is left out:
-    its colours would drown the errors.
+    matrices: norm -> (10, 10) counts, true digits in rows. The diagonal is left out: its colours would drown the errors.
     """
-    figure, axes = panels(4.1, len(matrices))
-    diagonal = np.eye(10, dtype=int)
-    all_errors = np.stack(list(matrices.values())) * (1 - diagonal)
-    most = all_errors.max()
-    colours = sns.blend_palette(["#f6f4f2", "#f5a55b"], as_cmap=True)  # light: numbers are dark
-    font = {"color": INK, "size": min(9, 24 / len(str(most)))}
-    facts = []
-    for ax, norm, errors in zip(axes, matrices, all_errors, strict=True):
-        sns.heatmap(
-            errors, mask=diagonal, vmin=0, vmax=most + 1, cmap=colours, cbar=False, ax=ax,
-            annot=np.where(errors, errors, ""), fmt="", annot_kws=font,
-            square=True, linewidths=1)
-        bare(ax)
-        ax.set(facecolor="#c8c8c8", xlabel="predicted digit")
-        fact = f"{VARIANTS[norm].short}: {errors.sum():,} wrong"
-        ax.set_title(fact)
-        if errors.any():
-            true, predicted = np.argwhere(errors == errors.max())[0]
-            fact += f", most often {true} taken for {predicted} ({errors.max():,} times)"
-        facts.append(f"{fact}, of {matrices[norm].sum():,} images")
-    axes[0].set_ylabel("true digit")
-    title = f"Which digits are taken for which: {dataset_title}"
-    subtitle = f"Misclassified images, sum over seeds: {num_seeds}. Grey: correct ones, left out"
-    return captioned(figure, "svg", title, subtitle, *facts)
+    total = sum(matrices.values())
+    errors = total * (1 - np.eye(10, dtype=int))
+    ax = blank(3.9).add_axes((0.13, 0.13, 0.85, 0.85))
+    size = 11.5 if errors.max() < 100 else 9
+    _draw_tiles(ax, DataFrame(errors), np.where(errors, errors, ""), size, errors.max() + 1)
+    ax.set(xlabel="predicted digit", ylabel="true digit")
+    title = "No digit is taken for another"
+    if errors.any():
+        true, predicted = np.argwhere(errors == errors.max())[0]
+        title = f"Most often a {true} is taken for a {predicted}: {errors.max():,} of {errors.sum():,} errors"
+    subtitle = f"{dataset_title}: errors of {len(matrices)} variants, sum over seeds: {num_seeds}. Correct ones left out"
+    return captioned(ax.figure, "svg", title, subtitle, f"{errors.sum():,} errors of {total.sum():,} images read")
 
 
 @style()
@@ -48,15 +36,20 @@ def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
 
     shared: from `shared_frame`. reading: what is seen, for the alt text.
     """
-    figure = blank(3.6)
-    ax = figure.add_axes((0.24, 0.06, 0.45, 0.62))
-    names = [VARIANTS[norm].short for norm in shared]
-    colours = sns.blend_palette(["#f6f4f2", "#f5a55b"], as_cmap=True)
-    sns.heatmap(shared, vmin=0, annot=True, fmt=".1f", annot_kws={"color": INK, "size": 12}, cmap=colours, cbar=False,
-                ax=ax, linewidths=3, xticklabels=names, yticklabels=names)
+    ax = blank(2.2).add_axes((0.37, 0.02, 0.61, 0.78))
+    shared = shared.rename(lambda norm: VARIANTS[norm].short)
+    shared.columns = [VARIANTS[norm].bare.removesuffix("Norm") for norm in shared.columns]
+    _draw_tiles(ax, shared, True, 12, None)
     ax.xaxis.tick_top()
     ax.set(xlabel="", ylabel="")
+    title = "Two runs share so many wrong images"
+    subtitle = f"{dataset_title}: mean over pairs of different seeds. On the diagonal two seeds of one variant"
+    return captioned(ax.figure, "svg", title, subtitle, reading.removesuffix("."))
+
+
+def _draw_tiles(ax: Axes, numbers: DataFrame, annot, size: float, most: float | None) -> None:
+    colours = sns.blend_palette(["#f6f4f2", "#f5a55b"], as_cmap=True)  # light: numbers are dark
+    form = ".1f" if annot is True else ""
+    sns.heatmap(numbers, vmin=0, vmax=most, annot=annot, fmt=form, annot_kws={"color": INK, "size": size},
+                cmap=colours, cbar=False, ax=ax, linewidths=2)
     bare(ax)
-    title = f"Wrong images that two runs share: {dataset_title}"
-    subtitle = "Mean over pairs of runs with different seeds. On the diagonal: two seeds of one variant"
-    return captioned(figure, "svg", title, subtitle, reading.removesuffix("."))

@@ -1,4 +1,4 @@
-"""What all figures share: style, canvas, labels at line ends, files and display.
+"""What all figures share: style, canvas, captions and keys, files and display.
 
 No figure enters pyplot's global list: its memory is freed with its last reference. The same numbers
 give the same bytes. Line graphs and diagrams become SVG with real text, image grids become PNG.
@@ -7,6 +7,7 @@ give the same bytes. Line graphs and diagrams become SVG with real text, image g
 import io
 import re
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
@@ -14,26 +15,32 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.scale import FuncScale
 from matplotlib.ticker import MaxNLocator
 from pandas import Series
-from sklearn.isotonic import isotonic_regression
 
 from helpers.config import ALL_NORMS
 from helpers.files import FIGURE_MARK, write_atomically
 
 INK = "#1a1a1a"
 MUTED = "#4d4d4d"  # lesser text; contrast 8:1 on white
-WIDTH = 8.0  # inches
+# One width for phone, screen and paper, in inches: on a phone's 288 pixels a text of 11.5 points is 11 pixels high.
+WIDTH = 4.2
 
 STYLE = {
     # matplotlib brings DejaVu Sans: the same widths everywhere. Others stand in for it in an SVG.
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": 11.5,
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 11.5,
+    "legend.fontsize": 11.5,
     "text.color": INK,
     "text.parse_math": False,  # a $ in a title is a $
     "axes.edgecolor": "#808080",
     "axes.titlelocation": "left",
-    "axes.titlesize": 10.5,
+    "axes.titlesize": 11.5,
+    "axes.labelsize": 11.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -67,32 +74,15 @@ def style():
     return matplotlib.style.context(STYLE, after_reset=True)
 
 
-def label_ends(ax: Axes, ends: dict[str, tuple]) -> None:
-    """Labels each line's end, norm: (x, y, text), right of axes whose limits are set."""
-    if not ends:
-        return
-    low, high = ax.get_ylim()  # a leader starts inside, for NaN at the top
-    x, y, texts = zip(*ends.values(), strict=True)
-    y = np.nan_to_num(y, nan=high).clip(low, high)
-    points = np.column_stack([x, y])
-    points = (ax.transData - ax.transAxes).transform(points)
-    heights = spread(points[:, 1], 0.135, 0.04, 0.96)
-    inch = 1 / (ax.get_position().width * WIDTH)  # in widths of the axes
-    for norm, (x, y), height, text in zip(ends, points, heights, texts, strict=True):
-        colour, marker, _ = LOOKS[norm]
-        ax.plot(
-            [x + 0.06 * inch, 1 + 0.3 * inch], [y, height], color=colour, linewidth=1,
-            marker=marker, markevery=[1], transform=ax.transAxes, clip_on=False)
-        ax.text(
-            1 + 0.43 * inch, height, text, va="center", transform=ax.transAxes, gid="end-label")
-
-
-def spread(heights: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """Moves `heights` by least squares to lie `gap` apart within [low, high], in their order."""
-    order = np.argsort(heights, kind="stable")
-    steps = gap * np.arange(len(heights))
-    moved = isotonic_regression(heights[order] - steps, y_min=low, y_max=high - steps[-1])
-    return (moved + steps)[np.argsort(order)]
+def key(ax: Axes, texts: dict[str, str]) -> None:
+    """Lists the variants' lines above the axes, one a line: norm -> what is said of it."""
+    handles = []
+    for norm, text in texts.items():
+        look = LOOKS[norm]
+        handles.append(Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=text))
+    ax.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), frameon=False, borderpad=0,
+        borderaxespad=0, labelspacing=0.3, handlelength=2.6)
 
 
 def bare(ax: Axes) -> None:
@@ -143,11 +133,12 @@ def canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def panels(height: float, count: int) -> tuple[Figure, np.ndarray]:
-    """A figure and its `count` axes side by side, which share their scales."""
-    figure = blank(height)
-    axes = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)
-    figure.subplots_adjust(left=0.08, right=0.985, bottom=0.14, top=0.67, wspace=0.08)
-    return figure, axes[0]
+    """A figure and its `count` axes, each `height` inches with its title, one below the other; they share scales."""
+    figure = blank(height * count)
+    axes = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    figure.subplots_adjust(
+        left=0.15, right=0.97, bottom=0.55 / (height * count), top=1 - 0.5 / (height * count), hspace=0.45)
+    return figure, axes
 
 
 def described(figure: Figure, file_format: str, alt: str) -> Figure:
@@ -158,21 +149,27 @@ def described(figure: Figure, file_format: str, alt: str) -> Figure:
 
 
 def captioned(figure: Figure, file_format: str, title: str, subtitle: str, *facts: str) -> Figure:
-    """The figure with a headline; its alt text is headline and facts, given without final stops."""
-    left = 0.1 / WIDTH
-    height = figure.get_figheight()
-    figure.text(left, 1 - 0.14 / height, title, va="top", size=13, weight="bold")
-    figure.text(left, 1 - 0.42 / height, f"{subtitle}.", va="top", color=MUTED)
-    for text in figure.texts:  # a line too long for the figure gets smaller letters
-        width = text.get_window_extent().width / figure.dpi
-        shrunk = min(1, (WIDTH - 0.3) / max(1, width))
-        text.set_size(shrunk * text.get_size())
+    """The figure with headline and subtitle above what is drawn; it grows by their height.
+
+    The alt text is headline, subtitle and facts, all given without final stops.
+    """
+    lines = fill(title, 36).splitlines()
+    below = fill(f"{subtitle}.", 43).splitlines()
+    body = figure.get_figheight()
+    caption = 0.12 + 0.22 * len(lines) + 0.19 * len(below)  # inches
+    height = body + caption
+    boxes = [ax.get_position() for ax in figure.axes]
+    figure.set_figheight(height)
+    for ax, box in zip(figure.axes, boxes, strict=True):
+        ax.set_position((box.x0, box.y0 * body / height, box.width, box.height * body / height))
+    figure.text(0.02, 1 - 0.06 / height, "\n".join(lines), va="top", size=13, weight="bold", linespacing=1.15)
+    figure.text(0.02, 1 - (0.1 + 0.22 * len(lines)) / height, "\n".join(below), va="top", color=MUTED)
     alt = ". ".join([title, subtitle, *facts])
     return described(figure, file_format, alt.replace("\n", " ") + ".")
 
 
 @style()
-def render(figure: Figure, file_format: str, dpi: float = 250) -> bytes:
+def render(figure: Figure, file_format: str, dpi: float = 400) -> bytes:
     """The figure as "svg", its alt text inside, or "png". The same figure gives the same bytes."""
     metadata = {"Software": FIGURE_MARK}
     if file_format == "svg":
@@ -196,19 +193,20 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
     write_atomically(folder / f"{name}.{figure.file_format}", render(figure, figure.file_format))
 
 
-def show(figure: Figure, name: str, folder: Path | None = None) -> None:
+def show(figure: Figure, name: str, folder: Path | None = None, handle=None) -> None:
     """Displays the figure with its alt text, and saves it as `folder`/figures/`name` if there is a folder.
 
-    An SVG brings a PNG, for readers without SVG.
+    An SVG brings a PNG, for readers without SVG. handle: of an earlier display, in whose place the figure appears.
     """
     from IPython.display import display
 
     if figure.file_format == "svg":
         svg = render(figure, "svg").decode()
-        bundle = {"image/svg+xml": svg, "image/png": render(figure, "png", 150)}
+        bundle = {"image/svg+xml": svg, "image/png": render(figure, "png", 200)}
     else:
         bundle = {"image/png": render(figure, "png")}
     metadata = {mime: {"alt": figure.alt} for mime in bundle}
-    display(bundle, metadata=metadata, raw=True)
+    put = handle.update if handle else display
+    put(bundle, metadata=metadata, raw=True)
     if folder is not None:
         save_figure(figure, folder / "figures", name)

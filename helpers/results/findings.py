@@ -25,6 +25,8 @@ from helpers.results.words import join_words, plural
 from helpers.runs.confirm import Confirmation
 from helpers.runs.store import publish_records
 
+ANSWER = 3  # how many of the findings answer the study's question; the others are details
+
 
 @dataclass(frozen=True)
 class StudyResults:
@@ -38,6 +40,11 @@ class StudyResults:
     @cached_property
     def confirmation(self) -> Confirmation:
         return Confirmation.find(self.study, self.data)
+
+    @property
+    def decisive(self) -> Records:
+        """The runs that the headline follows from: the confirmation's where there are any, else this notebook's."""
+        return self.confirmation.records if self.confirmation.is_complete else self.records
 
     @cached_property
     def evidence(self) -> DataFrame:
@@ -69,9 +76,9 @@ def confirmed_findings(results: StudyResults) -> list[str]:
     sentences = [
         f"On {results.data.title} {headline(pairs)}.",
         f"{_scores(final, results)} ({final.n.max()} seeds, announced before the first was run).",
+        against(pairs, results.evidence),
         *map(pair_sentence, pairs.itertuples()),
         cause(pairs, beside_control),
-        against(pairs, results.evidence),
         _failed(results)]
     return [sentence for sentence in sentences if sentence]
 
@@ -88,13 +95,13 @@ def own_findings(results: StudyResults) -> list[str]:
         basis = "the number of seeds differs, see the table"
     elif final.n[0] == 1:
         basis = "one seed, interval from the images"
+    state = f"These runs are exploratory. {results.confirmation.state}" if results.confirmation.num_found else ""
     sentences = [
         f"On {results.data.title} {choice}.",
-        _failed(results),
         f"{_scores(final, results)} ({basis}).",
+        state,
+        _failed(results),
         *map(pair_sentence, pairs.itertuples())]
-    if results.confirmation.num_found:
-        sentences.append(f"These runs are exploratory. {results.confirmation.state}")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -139,18 +146,17 @@ def training_report(results: StudyResults) -> str:
     return "\n\n".join(parts)
 
 
-def findings_markdown(results: StudyResults) -> str:
-    """For the notebook's "In brief": the data's notice, what failed, and the findings as a list."""
-    study = results.study
-    data = results.data
-    lines = [f"> **Notice.** {data.notice}\n"] if data.notice else []
+def answer_markdown(results: StudyResults) -> str:
+    """For the top of the notebook: the data's notice, what failed, and the findings that answer the question."""
+    lines = [f"> **Notice.** {results.data.notice}\n"] if results.data.notice else []
     lines += [f"> **A run failed.** {failure}\n" for failure in results.failures]
-    lines.append(
-        f"**{plural(len(results.records), 'run')}** ({plural(len(study.norms), 'variant')} × "
-        f"{plural(len(study.seeds), 'seed')}) of {plural(study.num_epochs, 'epoch')}, recipe `{study.recipe}`, "
-        f"on {data.title}: {len(data.train_labels):,} training and {len(data.val_labels):,} validation images.\n")
-    lines += [f"- {finding}" for finding in findings(results)]
-    return "\n".join(lines)
+    headline, *more = findings(results)[:ANSWER]
+    return "\n".join([*lines, f"**{headline}** {' '.join(more)}"])
+
+
+def findings_markdown(results: StudyResults) -> str:
+    """The other findings, as a list."""
+    return "\n".join(f"- {finding}" for finding in findings(results)[ANSWER:])
 
 
 def save_results(folder: Path, results: StudyResults) -> None:

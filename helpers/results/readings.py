@@ -1,6 +1,6 @@
 """Readings: what a reader sees in a figure, or in the data, as sentences computed from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pandas import DataFrame
@@ -18,28 +18,6 @@ def pixel_statistics(data: Dataset) -> str:
     return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} validation "
             f"images. The training pixels have mean {pixels.mean():.4f} and standard deviation "
             f"{pixels.std():.4f} in [0, 1]; all images are normalised with MNIST's {MEAN} and {STD}.")
-
-
-def loss_reading(history: DataFrame) -> str:
-    """What the loss curves show: their end and their lowest point."""
-    curves = history.pivot_table("val_loss", "epoch", "norm", sort=False)
-    parts = [f"{VARIANTS[norm].short} ends at {curve.iloc[-1]:.4f} nats "
-             f"(lowest: {curve.min():.4f} in epoch {curve.idxmin()})" for norm, curve in curves.items()]
-    over = ", mean over seeds" if history.seed.nunique() > 1 else ""
-    return f"Validation loss{over}: {'; '.join(parts)}."
-
-
-def accuracy_reading(history: DataFrame) -> str:
-    """What the accuracy curves show: when each variant is near its end, for good."""
-    parts = []
-    for norm, curve in history.pivot_table("val_accuracy", "epoch", "norm", sort=False).items():
-        end = curve.iloc[-1]
-        part = f"{VARIANTS[norm].short} ends at {end:.2f} %"
-        settled = max(curve.index[abs(curve - end) > 0.1], default=0) + 1
-        if settled < curve.index[-1]:
-            part += f" and stays within 0.1 points of that from epoch {settled} on"
-        parts.append(part)
-    return f"{'; '.join(parts)}."
 
 
 def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) -> str:
@@ -84,21 +62,6 @@ def penalty_cost(history: DataFrame, without_l1: DataFrame) -> str:
     return (f"The historical recipe without its penalty, all else as it was, takes BatchNorm to "
             f"{both.val_accuracy_free.mean():.2f} % in epoch {both.epoch[0]} instead of "
             f"{both.val_accuracy.mean():.2f} %: the penalty cost {in_words(cost)} ({plural(len(cost), 'seed')}).")
-
-
-def confusion_reading(matrices: Mapping[str, np.ndarray], num_seeds: int = 1) -> str:
-    """The most frequent confusion of each variant, all seeds together."""
-    parts = []
-    for norm, matrix in matrices.items():
-        errors = matrix - np.diag(np.diag(matrix))
-        part = "makes no error"
-        if errors.any():
-            digit, read_as = np.argwhere(errors == errors.max())[0]
-            total = plural(errors.sum(), "error")
-            part = f"most often reads {digit} as {read_as} ({errors.max()} of its {total})"
-        parts.append(f"{VARIANTS[norm].short} {part}")
-    over = f"Summed over {num_seeds} seeds: " if num_seeds > 1 else ""
-    return f"{over}{'; '.join(parts)}."
 
 
 def shared_reading(shared: DataFrame, in_all: Sequence[int], num_runs: int) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
+import torch
 from pandas import DataFrame, set_option
+from torch import Tensor
 
 from helpers.config import VARIANTS, RunConfig
 from helpers.data import NUM_CLASSES, Dataset
@@ -85,6 +87,22 @@ def network_table(num_groups: int) -> DataFrame:
             "needs running averages": "yes" if list(net.buffers()) else "no",
             "L1 penalty": "yes" if variant.l1 else "no"}
     return DataFrame(rows).T.rename_axis("variant")
+
+
+@torch.no_grad()
+def mode_table(images: Tensor, num_groups: int) -> DataFrame:
+    """How much the first image's logits change when it is read in a batch instead of alone, by mode.
+
+    images: (N, 1, 28, 28), normalised. The networks are new: what is seen is the modes' own.
+    """
+    rows = {}
+    for norm, variant in VARIANTS.items():
+        changes = {}
+        for mode, is_training in (("in training mode", True), ("in evaluation mode", False)):
+            net = build_model(norm, num_groups, seed=0).train(is_training)
+            changes[mode] = f"{(net(images)[0] - net(images[:1])[0]).abs().max():.4f}"
+        rows[variant.bare] = changes
+    return DataFrame(rows).T.rename_axis("largest change of a logit")
 
 
 def final_table(final: DataFrame) -> DataFrame:

@@ -10,11 +10,10 @@ import torch
 from helpers.config import RECIPES, VARIANTS
 from helpers.data import Dataset
 from helpers.plots import axes, comparisons, curves, errors, images
-from helpers.results.frames import historical_frame, historical_last
+from helpers.results.frames import historical_frame
 
 NORMS = list(VARIANTS)
 SHARED = pd.DataFrame(np.arange(9.0).reshape(3, 3) + 20, NORMS, NORMS)
-HISTORICAL = historical_last()
 
 
 def history(norms=NORMS, seeds=(0,), epochs=20):
@@ -42,8 +41,10 @@ def dataset(num_images=40):
 
 
 def wrong(count):
-    return pd.DataFrame({"seed": 7, "index": range(3, 3 + count), "label": 4, "prediction": 9,
-                         "confidence": np.linspace(0.5, 0.75, count), "true_confidence": 0.2})
+    """As many images that one run of LayerNorm gets wrong; one of them its other run and GroupNorm, too."""
+    first = pd.DataFrame({"norm": "layer", "seed": 7, "index": range(3, 3 + count), "label": 4, "prediction": 9})
+    more = pd.DataFrame({"norm": ["layer", "group"], "seed": 8, "index": 5, "label": 4, "prediction": [9, 7]})
+    return pd.concat([first, more]) if count > 2 else first
 
 
 def examples():
@@ -51,10 +52,12 @@ def examples():
     return {
         "axes": axes.plot_normalization_axes(), "samples": images.plot_samples(data),
         "augmentation": images.plot_augmentation(data, RECIPES["tuned"]),
-        "loss": curves.plot_validation_loss(runs, "MNIST", HISTORICAL),
-        "accuracy": curves.plot_validation_accuracy(history(), "MNIST", HISTORICAL),
+        "loss": curves.plot_validation_loss(runs, "MNIST"),
+        "accuracy": curves.plot_validation_accuracy(history(), "MNIST"),
+        "answer": comparisons.plot_answer(runs, "MNIST", "LayerNorm is best, and it is well known to be so"),
+        "dying": curves.plot_dying({"none": [2.3] * 30, "batch": [1.0] * 30}, "MNIST"),
         "beside": curves.plot_beside_historical(runs, historical_frame(), "MNIST", history(["batch"])),
-        "misclassified": images.plot_misclassified(wrong(12), data.val_images, "layer", "MNIST"),
+        "misclassified": images.plot_misclassified(wrong(12), data.val_images, "MNIST", dict.fromkeys(NORMS, 20)),
         "confusion": errors.plot_confusion(dict.fromkeys(NORMS, np.full((10, 10), 26)), "MNIST"),
         "shared": errors.plot_shared(SHARED, "MNIST", "Two runs share 20 wrong images."),
         "comparisons": comparisons.plot_comparisons(evidence(), "MNIST: one is behind"),

@@ -15,7 +15,7 @@ from plot_examples import NORMS, examples, history, texts
 
 from helpers.config import ALL_NORMS
 from helpers.plots import style
-from helpers.plots.curves import plot_validation_loss
+from helpers.plots.comparisons import plot_answer
 from helpers.plots.style import LOOKS, render
 
 
@@ -39,18 +39,18 @@ def test_every_figure_is_whole_readable_and_described(all_figures):
         assert (picture[..., 3] == 1).all() and (picture[0, 0, :3] == 1).all(), name  # opaque white
         drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
         assert max(-drawn.x0, -drawn.y0, drawn.x1 - width, drawn.y1 - height) < 1e-6, name
-        assert min(text.get_size() for text in figure.findobj(mpl.text.Text) if text.get_text()) >= 9, name
+        assert min(text.get_size() for text in figure.findobj(mpl.text.Text) if text.get_text()) >= 11.5, name
         assert name == "axes" or ("MNIST" in " ".join(texts(figure)) and "MNIST" in figure.alt)
         assert len(figure.alt) > 60 and figure.alt.endswith(".") and "\n" not in figure.alt and ".." not in figure.alt
 
 
 def test_svg_is_real_text_with_an_escaped_name_and_nothing_foreign():
     evil = '<script>alert("1")</script> & $x_1$'
-    svg = render(plot_validation_loss(history(), evil), "svg").decode()
+    svg = render(plot_answer(history(), "MNIST", evil), "svg").decode()
     root = ET.fromstring(svg)
     assert root.get("role") == "img" and evil in root.get("aria-label")
     words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert f"Validation loss on {evil}" in words and "epoch" in words  # no outlines; $ is no formula
+    assert evil in " ".join(words) and "validation accuracy (%)" in words  # no outlines; $ is no formula
     assert "<script" not in svg and "http" not in svg.replace("http://www.w3.org/", "")
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert ids and all(f"#{name}" in svg for name in ids) and len(ids) == len(set(ids))
@@ -65,7 +65,7 @@ def test_a_figure_is_saved_in_its_format_and_shown_with_its_alt_text(all_figures
         assert set(bundle) == mimes and options["raw"]
         assert options["metadata"] == {mime: {"alt": all_figures[name].alt} for mime in mimes}
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["loss.svg", "samples.png"]
-    assert imread(tmp_path / "figures" / "samples.png").shape[1] >= 8 * 200  # sharp
+    assert imread(tmp_path / "figures" / "samples.png").shape[1] >= 4 * 400  # sharp
 
 
 def test_variants_differ_in_colour_marker_and_line():
@@ -84,11 +84,7 @@ def contrast(colour):
     return 1.05 / (float(np.dot(linear, [0.2126, 0.7152, 0.0722])) + 0.05)
 
 
-def test_spread_and_stretch():
-    for heights, gap, expected in (([0.9, 0.1, 0.5], 0.1, [0.9, 0.1, 0.5]),  # room enough: nothing moves
-                                   ([0.5, 0.5, 0.9], 0.2, [0.4, 0.6, 0.9]),  # the others stay
-                                   ([1.0, 1.0, 0.98], 0.1, [0.9, 1.0, 0.8])):  # pushed back from the edge
-        np.testing.assert_allclose(style.spread(np.array(heights), gap, 0, 1), expected)
+def test_stretch():
     ax = style.blank(3).add_axes((0, 0, 1, 1))
     style.stretch(ax, *style.limits(np.array([90.0, 99.9])))
     places = ax.transData.transform([(0, value) for value in (92, 96, 98, 99)])[:, 1]

@@ -9,7 +9,14 @@ import pytest
 from planted import DIGITS, MNIST, record, with_errors
 
 from helpers.config import Study
-from helpers.results.findings import StudyResults, findings, save_results, training_report
+from helpers.results.findings import (
+    StudyResults,
+    answer_markdown,
+    findings,
+    findings_markdown,
+    save_results,
+    training_report,
+)
 from helpers.results.frames import history_frame, shown_runs
 from helpers.results.readings import historical_reading
 from helpers.runs.confirm import Confirmation
@@ -89,22 +96,26 @@ def test_the_headline_is_the_confirmations(monkeypatch):
     said = findings(results_of(own, MNIST))
     assert said[0].startswith("On made-up digits choose Group Normalization: it is better than LayerNorm and L1")
     assert "(20 seeds, announced before the first was run)" in said[1] and "GroupNorm 99.48 % (" in said[1]
-    assert [sentence.split(" by ")[0] for sentence in said[2:5]] == [
+    assert [sentence.split(" by ")[0] for sentence in said[3:6]] == [
         "GroupNorm is better than LayerNorm", "LayerNorm is better than L1 + BatchNorm",
         "GroupNorm is better than L1 + BatchNorm"]
-    assert said[5].startswith("Its penalty puts L1 + BatchNorm behind")
-    assert "this notebook (LayerNorm 8.0 images ahead of GroupNorm, 2 seeds)" in said[6]
+    assert said[6].startswith("Its penalty puts L1 + BatchNorm behind")
+    assert "this notebook (LayerNorm 8.0 images ahead of GroupNorm, 2 seeds)" in said[2]
     found.control.pop()
     said = findings(results_of(own, MNIST))
-    assert said[0].startswith("On made-up digits choose Layer Normalization") and "2 seeds" in said[2]
-    assert any("exploratory. 79 of 80 runs of the confirmation are there; they are not analysed" in one for one in said)
+    assert said[0].startswith("On made-up digits choose Layer Normalization") and "2 seeds" in said[4]
+    assert said[2].startswith("These runs are exploratory. 79 of 80 runs of the confirmation are there; they are not")
+    results = results_of(own, MNIST, failures=["batch, seed 0: full"])
+    answer = answer_markdown(results)
+    assert "**A run failed.** batch, seed 0: full" in answer and all(sentence in answer for sentence in said[:3])
+    assert findings_markdown(results).count("\n- ") == len(said) - 4
 
 
 def test_failed_runs_are_told_and_not_shown_as_flawless_and_reused_ones_are_told():
     study = Study(seeds=(0, 1))
     records = [record("layer", 1, [1, 2]), record("group", 0, [1]), record("group", 1, [3])]
     said = findings(results_of(records, study=study))
-    assert "3 of 6 runs failed" in said[1] and "the number of seeds differs" in said[2]
+    assert "3 of 6 runs failed" in said[2] and "the number of seeds differs" in said[1]
     assert shown_runs(records) == (["layer", "group"], 1)
     assert findings(results_of(records[:1], study=study))[0].endswith("alone was trained to the end.")
     assert findings(results_of(records[:1], study=Study(norms=("layer",))))[0].endswith("alone was trained.")
