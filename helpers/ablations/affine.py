@@ -1,14 +1,12 @@
 """What do LayerNorm's extra parameters buy?"""
 
 from matplotlib.figure import Figure
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from helpers.ablations import common
 from helpers.config import Recipe
-from helpers.results.words import compare_in_words
 
-NAMES = {"layer": "LayerNorm\nγ, β of (C, H, W)\n", "layer_plain": "LayerNorm\nno γ, no β\n",
-         "group": "GroupNorm(1, C)\nγ, β of C\n"}
+NAMES = {"layer": "LayerNorm", "layer_plain": "no γ, no β", "group": "GroupNorm(1, C)"}
 
 
 @common.for_each_seed
@@ -19,20 +17,41 @@ def runs(recipe: Recipe) -> list[tuple]:
 
 def finding(frame: DataFrame) -> str:
     """Whether γ and β for each position buy anything beside those for each channel, and beside none."""
+    differences = _differences(frame)
+    if not differences:
+        return common.TOO_FEW
+    return f"LayerNorm's γ and β for each place, beside fewer or none: {common.verdict(differences)}."
+
+
+def _differences(frame: DataFrame) -> dict[str, Series]:
+    """LayerNorm's accuracy minus each other's, by seed; empty where one of the three is missing."""
     accuracies = common.means(frame, "seed").dropna()
     if set(accuracies) != set(NAMES) or accuracies.empty:
-        return common.TOO_FEW
-    parameters = frame.groupby("norm").parameters.first()
-    more = parameters["layer"] - parameters
-    beside_group = f"beside GroupNorm(1, C), with {more['group']:,} parameters more:"
-    beside_plain = f"beside itself without γ and β, with {more['layer_plain']:,} more:"
-    comparison = compare_in_words({beside_group: accuracies.layer - accuracies.group,
-                                   beside_plain: accuracies.layer - accuracies.layer_plain})
-    return f"LayerNorm {comparison}."
+        return {}
+    return {f"beside {NAMES[norm]}": accuracies.layer - accuracies[norm] for norm in ("group", "layer_plain")}
+
+
+def table(frame: DataFrame) -> DataFrame:
+    """Each of the three for readers."""
+    compared = common.compare(_differences(frame)).text
+    rows = {}
+    for norm, part in frame.groupby("norm", sort=False):
+        rows[NAMES[norm]] = {
+            "parameters": f"{part.parameters.iloc[0]:,}",
+            "accuracy": common.level(part.val_accuracy),
+            "LayerNorm beside it (points)": compared.get(f"beside {NAMES[norm]}", ""),
+            "seeds": len(part),
+        }
+    return DataFrame.from_dict(rows, "index")
 
 
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """Accuracy of the three, seed by seed."""
-    rows = frame.norm.map(NAMES) + frame.parameters.map("{:,} parameters".format)
     title = "What do LayerNorm's extra parameters buy?"
-    return common.plot_accuracy_rows(frame.assign(row=rows), title, dataset_title)
+    points = common.compare(_differences(frame)).points
+    if len(points):
+        parameters = frame.groupby("norm").parameters.first()
+        more = parameters.layer - parameters.group
+        title = f"{more:,} more parameters give LayerNorm {points.iloc[0]} points"
+    rows = frame.norm.map(NAMES) + frame.parameters.map(": {:,} parameters".format)
+    return common.plot_rows(frame.assign(row=rows), title, dataset_title)

@@ -1,16 +1,16 @@
 """How small may a batch be?"""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from matplotlib.figure import Figure
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from helpers.ablations import common
 from helpers.config import RECIPES, VARIANTS, Recipe
 from helpers.data import Dataset
 from helpers.plots.style import blank, style
-from helpers.results.words import compare_in_words
 
 SIZES = [2, 4, 8, 16, 64]
 USUAL = RECIPES["tuned"].batch_size
@@ -41,36 +41,46 @@ def finding(frame: DataFrame) -> str:
     smallest = frame.batch_size.min()
     if smallest == USUAL:
         return common.TOO_FEW
-    return (f"With {frame.num_images.iloc[0]:,} training images, from {USUAL} images a batch to {smallest}: "
-            f"{_beside_usual(frame, smallest)}.")
+    return f"Batches of {smallest} beside {USUAL}: {common.verdict(_beside_usual(frame, smallest))}."
 
 
-def _beside_usual(frame: DataFrame, size: int) -> str:
-    """What batches of `size` change in each norm's accuracy."""
+def _beside_usual(frame: DataFrame, size: int) -> dict[str, Series]:
+    """What batches of `size` change in each norm's accuracy, by seed."""
     usual = common.means(frame[frame.batch_size == USUAL], "seed")
     changes = common.means(frame[frame.batch_size == size], "seed") - usual
-    return compare_in_words({VARIANTS[norm].bare: changes[norm] for norm in VARIANTS if norm in changes})
+    return {VARIANTS[norm].bare: changes[norm] for norm in VARIANTS if norm in changes}
 
 
 def table(frame: DataFrame) -> DataFrame:
-    """Each batch size for readers: means over seeds, and what it changes beside the recipe's."""
+    """Each batch size for readers: means over seeds; in brackets the points beside the recipe's batches."""
     means = common.means(frame, "batch_size")
     columns = {VARIANTS[norm].bare: means[norm] for norm in VARIANTS if norm in means}
     columns["BatchNorm on its own batches"] = frame.groupby("batch_size").train_mode.mean()
     table = DataFrame(columns).map("{:.2f} %".format).replace("nan %", "")
     for size in table.index.drop(USUAL, errors="ignore"):
-        table.loc[size, f"beside {USUAL} images a batch"] = _beside_usual(frame, size)
-    return table.fillna("").rename_axis("images a batch")
+        for name, text in common.compare(_beside_usual(frame, size)).text.items():
+            table.loc[size, name] += f" [{text}]"
+    return table.rename_axis(f"images a batch [points beside {USUAL}]")
 
 
 @style()
 def plot(frame: DataFrame, dataset_title: str, num_epochs: int) -> Figure:
     """Accuracy by batch size; of BatchNorm also on the statistics of its own batches."""
-    ax = blank(4.5).add_axes((0.09, 0.12, 0.56, 0.62))
+    height = 3.6  # inches
+    ax = blank(height).add_axes((0.17, 0.55 / height, 0.8, 1 - 1.3 / height))
     ax.set_xscale("log", base=2)
     ax.set_xticks(SIZES, SIZES)
     ax.set(xlabel="images a batch", ylabel="accuracy (%)")
-    common.label_lines(ax, common.plot_accuracies(ax, frame, "batch_size", frame))
-    subtitle = (f"{common.subtitle(frame, dataset_title)}.\n{frame.num_images.iloc[0]:,} training images, "
-                f"{num_epochs} epochs in all cases.")
-    return common.captioned_lines(ax.figure, "How small may a batch be?", subtitle, frame, finding(frame))
+    common.key_lines(ax, common.plot_accuracies(ax, frame, "batch_size", frame))
+    subtitle = (f"{frame.num_images.iloc[0]:,} training images, {num_epochs} epochs in all cases. "
+                f"{common.subtitle(frame, dataset_title)}")
+    return common.captioned_lines(ax.figure, _title(frame), subtitle, frame, finding(frame))
+
+
+def _title(frame: DataFrame) -> str:
+    smallest = frame.batch_size.min()
+    change = _beside_usual(frame, smallest).get("BatchNorm", Series()).mean()
+    if smallest == USUAL or math.isnan(change):
+        return "How small may a batch be?"
+    verb = "loses" if change < 0 else "gains"
+    return f"BatchNorm {verb} {abs(change):.2f} points with batches of {smallest} instead of {USUAL}"

@@ -10,8 +10,10 @@ from pandas import DataFrame, Series
 from torch import Tensor
 
 from helpers.config import ALL_NORMS, Recipe, RunConfig
-from helpers.plots.style import INK, LOOKS, blank, captioned, limits, stretch, style
+from helpers.plots.style import INK, LOOKS, blank, captioned, key, limits, stretch, style
 from helpers.results.frames import Records
+from helpers.results.intervals import LEVEL, holm, paired_p
+from helpers.results.words import count_seeds, in_words, join_words, p_text
 
 TOO_FEW = "Too few of these runs are there to answer."
 CASE = ["norm", "groups", "batch_size", "l1_lambda", "l1_target"]
@@ -64,6 +66,53 @@ def means(frame: DataFrame, index: str, column: str = "val_accuracy", columns: s
     return frame.pivot_table(column, index, columns)
 
 
+def level(accuracies: Series) -> str:
+    """The mean, and the seeds' range where there are several."""
+    text = f"{accuracies.mean():.2f} %"
+    if len(accuracies) > 1:
+        text += f" ({accuracies.min():.2f} to {accuracies.max():.2f})"
+    return text
+
+
+def compare(named: Mapping[str, Series]) -> DataFrame:
+    """One row a name, from its differences by seed: number of seeds, p, the difference in points and in words.
+
+    p: of the paired t-test over seeds, Holm-corrected for all of `named`; nan for fewer than three seeds.
+    text: the difference and p, for a table.
+    """
+    rows = {}
+    for name, values in named.items():
+        known = values.dropna().tolist()
+        if known:
+            p = paired_p(known) if len(known) > 2 else math.nan
+            rows[name] = {"num_seeds": len(known), "p": p, "points": in_words(known, "", "+").strip()}
+    compared = DataFrame.from_dict(rows, "index", columns=["num_seeds", "p", "points"])
+    tested = compared.p.notna()
+    compared.loc[tested, "p"] = holm(compared.p[tested])
+    with_p = compared.points + " (" + compared.p.map(p_text) + ")"
+    compared["text"] = compared.points.where(~tested, with_p)
+    return compared
+
+
+def verdict(named: Mapping[str, Series]) -> str:
+    """Which of the differences by seed are shown, with their numbers, and which are not."""
+    compared = compare(named)
+    if compared.empty:
+        return "not known, for no seed was run with both"
+    seeds = count_seeds(compared.num_seeds.min())
+    if compared.p.isna().all():
+        return f"{', '.join(compared.index + ' ' + compared.points)} points ({seeds}, no test)"
+    shown = compared[compared.p < 1 - LEVEL]
+    others = compared.drop(shown.index)
+    if shown.empty:
+        return f"no difference shown ({p_text(others.p.min()).replace('=', '≥')}, {seeds})"
+    differences = join_words((shown.index + " " + shown.points).tolist())
+    text = f"{differences} points ({p_text(shown.p.max()).replace('=', '≤')}, {seeds})"
+    if len(others):
+        text += f"; no difference shown for {join_words(others.index.tolist())}"
+    return text
+
+
 def is_blind(accuracies: Series, labels: Tensor) -> bool:
     """Whether each accuracy (percent) is a digit's share of the labels: all images get one answer."""
     shares = 100 * np.bincount(labels) / len(labels)
@@ -71,10 +120,10 @@ def is_blind(accuracies: Series, labels: Tensor) -> bool:
 
 
 def subtitle(frame: DataFrame, dataset_title: str) -> str:
-    """What all figures of accuracies say below their title, without the final stop."""
+    """What line graphs of accuracies say below their title, without the final stop."""
     num_seeds = frame.seed.nunique()
-    basis = f"mean of {num_seeds} seeds, pale dots: each" if num_seeds > 1 else "one seed"
-    return f"{dataset_title}, last epoch, {basis}. The accuracy axis is stretched towards 100 %"
+    basis = f"means of {num_seeds} seeds (pale dots)" if num_seeds > 1 else "one seed"
+    return f"{dataset_title}, last epoch, {basis}; axis stretched towards 100 %"
 
 
 def plot_accuracies(ax: Axes, frame: DataFrame, index: str, whole: DataFrame) -> DataFrame:
@@ -98,48 +147,43 @@ def plot_lines(ax: Axes, lines: DataFrame) -> None:
         ax.plot(line, color=look.colour, marker=look.marker, linestyle=look.line, gid="mean")
 
 
-def label_lines(ax: Axes, lines: DataFrame, form: str = "{:.2f} %") -> None:
-    """Labels the lines' ends. form: format of a number."""
-    ends = {}
-    for norm, line in lines.items():
-        end = line.last_valid_index()
-        ends[norm] = (end, line[end], f"{ALL_NORMS[norm].bare} {form.format(line[end])}")
-    label_ends(ax, ends)
+def key_lines(ax: Axes, lines: DataFrame) -> None:
+    """Names the lines above the axes, in the order of ALL_NORMS."""
+    key(ax, {norm: variant.bare for norm, variant in ALL_NORMS.items() if norm in lines})
 
 
 def captioned_lines(figure: Figure, title: str, subtitle: str, frame: DataFrame, finding: str) -> Figure:
     """The line graph with its headline and an alt text; the numbers of each line stand in a table."""
     low, high = frame.val_accuracy.agg(["min", "max"])
     reading = f"Line graph; single seeds from {low:.2f} to {high:.2f} %. {finding.removesuffix('.')}"
-    subtitle += " ×: BatchNorm on the statistics of its own batches"
+    subtitle += ". ×: BatchNorm on its own batches"
     return captioned(figure, "svg", title, subtitle, reading)
 
 
-def plot_rows(rows: Mapping[str, tuple], title: str, subtitle: str) -> Axes:
-    """Axes of a new figure. rows: name -> (values, drawn as dots and their mean as a bar, and a note)."""
-    height = 1.3 + 0.75 * len(rows)
-    ax = blank(height).add_axes((0.27, 0.55 / height, 0.46, 1 - 1.4 / height))
-    facts = []
-    for name, (values, note) in rows.items():
-        ax.plot(values, [name] * len(values), "o", color=LOOKS["layer"].colour, alpha=0.5)
-        ax.plot(np.mean(values), name, "|", color=INK, markersize=20, markeredgewidth=2)
-        ax.text(1.03, name, note, va="center", transform=ax.get_yaxis_transform())
-        facts.append(", ".join([name, *note.splitlines()]))
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    captioned(ax.figure, "svg", title, subtitle, *facts)
-    return ax
-
-
 @style()
-def plot_accuracy_rows(frame: DataFrame, title: str, dataset_title: str) -> Figure:
-    """Figure of the accuracies by the column `row`. Rows far below the others are told, not drawn."""
-    rows = {}
-    for name, row in frame.groupby("row", sort=False).val_accuracy:
-        rows[name] = (row, f"{row.mean():.2f} % ({row.min():.2f} to {row.max():.2f})")
-    ax = plot_rows(rows, title, subtitle(frame, dataset_title))
-    far = frame.val_accuracy < frame.val_accuracy.max() / 2
-    for name in set(frame.row[far]):
-        ax.text(0.02, name, "← far below this axis", va="center", transform=ax.get_yaxis_transform())
-    stretch(ax, *limits(frame.val_accuracy[~far]), axis="x")
-    ax.set_xlabel("accuracy (%)")
-    return ax.figure
+def plot_rows(frame: DataFrame, title: str, dataset_title: str) -> Figure:
+    """Figure of the accuracies by the column `row`, a name: seeds as dots, their mean as a bar and a number.
+
+    Rows far below the others are told, not drawn.
+    """
+    rows = list(frame.groupby("row", sort=False))
+    height = 0.5 + 0.6 * len(rows)  # inches
+    ax = blank(height).add_axes((0.05, 0.55 / height, 0.72, 1 - 0.55 / height))
+    facts = []
+    for y, (name, row) in enumerate(rows):
+        accuracies = row.val_accuracy
+        ax.text(0, y - 0.42, name, va="center", weight="bold", transform=ax.get_yaxis_transform())
+        ax.text(1.03, y, f"{accuracies.mean():.2f} %", va="center", transform=ax.get_yaxis_transform())
+        if accuracies.max() < frame.val_accuracy.max() / 2:
+            ax.text(0, y, "← far below this axis", va="center", transform=ax.get_yaxis_transform())
+        else:
+            ax.plot(accuracies, [y] * len(row), "o", color=LOOKS[row.norm.iloc[0]].colour, alpha=0.5)
+            ax.plot(accuracies.mean(), y, "|", color=INK, markersize=16, markeredgewidth=2)
+        facts.append(f"{name}, {level(accuracies)}")
+    ax.set(xlabel="accuracy (%)", ylim=(len(rows) - 0.6, -0.75), yticks=[])
+    ax.locator_params(axis="x", nbins=4)
+    ax.margins(x=0.15)
+    ax.grid(False)
+    ax.spines["left"].set_visible(False)
+    subtitle = f"{dataset_title}, last epoch. Dots: {count_seeds(frame.seed.nunique())}; bars and numbers: means"
+    return captioned(ax.figure, "svg", title, subtitle, *facts)

@@ -1,12 +1,12 @@
 """How many groups should GroupNorm have?"""
 
+import numpy as np
 from matplotlib.figure import Figure
-from pandas import DataFrame
+from pandas import DataFrame, Series
 from torch import Tensor
 
 from helpers.ablations import common
 from helpers.config import Recipe
-from helpers.results.words import compare_in_words
 
 
 @common.for_each_seed
@@ -18,22 +18,47 @@ def runs(recipe: Recipe) -> list[tuple]:
 
 def finding(frame: DataFrame, labels: Tensor) -> str:
     """How much the groups' number matters until each channel is its own. labels: of the validation images."""
-    accuracies = common.means(frame, "seed", columns="groups")
-    if not {"1", "2", "4"} <= set(accuracies):
+    differences = _differences(frame)
+    if len(differences) < 2:
         return common.TOO_FEW
-    changes = accuracies.sub(accuracies["2"], axis=0)
-    comparison = compare_in_words({"1 group": changes["1"], "4 groups": changes["4"]})
-    sentence = f"Beside the study's 2 groups: {comparison}."
-    if "C" not in accuracies:
-        return sentence
-    collapsed = accuracies["C"].dropna()
-    levels = sorted(set(collapsed.map("{:.2f} %".format)))
-    blind = common.is_blind(collapsed, labels)
-    end = ", the share of one digit: all images get the same answer." if blind else "."
-    return f"{sentence} With G = C it ends at {' or '.join(levels)}{end}"
+    sentence = f"1 or 4 groups beside 2: {common.verdict(differences)}"
+    collapsed = frame.val_accuracy[frame.groups == "C"]
+    if collapsed.empty:
+        return f"{sentence}."
+    what = "ends at"
+    if common.is_blind(collapsed, labels):
+        what = "gives all images one answer,"
+    return f"{sentence}; G = C {what} {collapsed.mean():.2f} %."
+
+
+def _differences(frame: DataFrame) -> dict[str, Series]:
+    """Accuracy with 1 and with 4 groups minus that with 2, by seed; what is missing is left out."""
+    accuracies = common.means(frame, "seed", columns="groups")
+    differences = {}
+    for groups, name in {"1": "1 group", "4": "4 groups"}.items():
+        if {"2", groups} <= set(accuracies):
+            differences[name] = accuracies[groups] - accuracies["2"]
+    return differences
+
+
+def table(frame: DataFrame, labels: Tensor) -> DataFrame:
+    """Each number of groups for readers. labels: of the validation images."""
+    compared = common.compare(_differences(frame)).text
+    rows = {}
+    for groups, part in frame.groupby("groups", sort=False):
+        rows[f"G = {groups}"] = {
+            "accuracy": common.level(part.val_accuracy),
+            "one answer for all": "yes" if common.is_blind(part.val_accuracy, labels) else "no",
+            "beside 2 groups (points)": compared.get("1 group" if groups == "1" else f"{groups} groups", ""),
+            "seeds": len(part),
+        }
+    return DataFrame.from_dict(rows, "index")
 
 
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """Accuracy by the number of groups, seed by seed."""
-    rows = frame.assign(row="G = " + frame.groups)
-    return common.plot_accuracy_rows(rows, "How many groups?", dataset_title)
+    means = frame[frame.groups != "C"].groupby("groups").val_accuracy.mean()
+    title = "How many groups?"
+    if len(means) > 1:
+        title = f"{', '.join(means.index)} groups are at most {np.ptp(means):.2f} points apart"
+    return common.plot_rows(frame.assign(row="G = " + frame.groups), title, dataset_title)

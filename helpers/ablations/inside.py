@@ -3,12 +3,9 @@
 import math
 from collections.abc import Iterator
 
-import numpy as np
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
-from matplotlib.scale import SymmetricalLogScale
-from pandas import DataFrame
+from pandas import DataFrame, Series
 from torch import Tensor, nn
 
 from helpers.ablations import common
@@ -20,11 +17,7 @@ from helpers.runs.checkpoint import fresh_state
 from helpers.training import train_one_epoch
 
 COLUMNS = ["norm", "update", "block", "mean", "std", "gradient"]
-QUANTITIES = [  # column, for readers, scale of its axis
-    ("mean", "mean of activations", SymmetricalLogScale(None, linthresh=1)),
-    ("std", "standard deviation", "log"),
-    ("gradient", "gradient norm", "log"),
-]
+SHOWN = ["batch", "none"]  # in the figure
 
 
 @common.for_each_seed
@@ -77,64 +70,73 @@ def _look(net: nn.Module, images: Tensor) -> Iterator[tuple]:
 
 
 def finding(frame: DataFrame) -> str:
-    """What depth does to activations before training, and which network died."""
-    stds = []
-    deaths = ""
-    for name, part, alive, dead in _networks(frame):
-        first, *_, last = part["std"][part["update"] == 0]
-        stds.append(f"{name} {first:.2g} and {last:.2g}")
-        if dead:
-            deaths += (f" The network with {name} dies between updates {alive:,} and {dead:,}: from then on "
-                       "all gradients are 0.")
-    return ("Standard deviation of the activations before training, first block and last: "
-            f"{', '.join(stds)} (one seed).{deaths}")
+    """What depth does to activations before training where there is no norm, and whether that network dies."""
+    for norm, part, _, dead in _networks(frame):
+        if norm == "none":
+            stds = _before_training(part)
+            end = f"dies by update {dead:,}" if dead else "lives"
+            return (f"With no norm the activations go from {stds.iloc[0]:.2g} to {stds.iloc[-1]:.2g} in "
+                    f"{len(stds)} blocks before training, and the network {end} (one seed).")
+    return common.TOO_FEW
+
+
+def _before_training(part: DataFrame) -> Series:
+    """Standard deviation of one network's activations, block by block."""
+    return part["std"][part["update"] == 0]
 
 
 def _networks(frame: DataFrame) -> Iterator[tuple]:
-    """Each network's name and rows, its last update with a gradient, the first without; 0 where it lives."""
+    """Each norm and its rows, its last update with a gradient, the first without; 0 where it lives."""
     for norm, part in frame.groupby("norm", sort=False):
         gradients = part[part["update"] > 0].groupby("update").gradient.sum()
         alive = max(gradients.index[gradients != 0], default=0)
         dead = min(gradients.index[gradients.index > alive], default=0)
-        yield ALL_NORMS[norm].bare, part, alive, dead
+        yield norm, part, alive, dead
 
 
 def table(frame: DataFrame) -> DataFrame:
-    """Each network for readers: its gradients by depth, and its largest activations."""
+    """Each network for readers: activations by depth before training, the largest later on, and gradients."""
     rows = {}
-    for name, part, _, dead in _networks(frame):
+    for norm, part, alive, dead in _networks(frame):
+        stds = _before_training(part)
         gradients = part.pivot(index="update", columns="block", values="gradient")
-        ratio = (gradients[1] / gradients.iloc[:, -1]).median()
+        ratio = f"{(gradients[1] / gradients.iloc[:, -1]).median():.2f}"
+        if dead:
+            ratio = f"all 0 from update {dead:,} on, not yet at {alive:,}"
         largest = part.groupby("update")["std"].max()
         end = dead or largest.index[-1]
-        rows[name] = {
-            "gradient norm, first block / last (median)": "all 0 in the end" if dead else f"{ratio:.2f}",
-            "largest standard deviation": f"{largest[0]:.2g} at first, {largest[end]:.3g} by update {end:,}",
+        rows[ALL_NORMS[norm].bare] = {
+            "standard deviation before training, first block and last": f"{stds.iloc[0]:.2g} and {stds.iloc[-1]:.2g}",
+            "largest later on": f"{largest[end]:.3g} by update {end:,}",
+            "gradient norm, first block / last (median)": ratio,
         }
     return DataFrame.from_dict(rows, "index")
 
 
 @style()
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
-    """Activations and gradients by depth, at five times."""
-    shown = np.unique(np.quantile(frame["update"].unique(), [0, 0.25, 0.5, 0.75, 1], method="nearest"))
-    networks = list(_networks(frame))
-    figure = blank(6.4)
-    axes = figure.subplots(3, len(networks), sharex=True, sharey="row")
-    figure.subplots_adjust(left=0.11, right=0.98, bottom=0.14, top=0.82)
-    for column, (name, part, _, dead) in zip(axes.T, networks, strict=True):
-        column[0].set_title(name)
-        for ax, (quantity, words, scale) in zip(column, QUANTITIES, strict=True):
-            lines = part.pivot(index="block", columns="update", values=quantity)[shown]
-            ax.set_prop_cycle(color=sns.color_palette("flare", 5), marker=list("os^Dv"))
-            ax.plot(lines, markersize=4, label=[f"update {update:,}" for update in shown])
-            ax.set(yscale=scale, ylabel=words, xlabel="block", xticks=lines.index)
-            ax.yaxis.set_major_formatter("{x:g}")
-            ax.minorticks_off()
-            ax.label_outer()
-        if dead:
-            ax.text(0.5, 0.5, f"0 at update\n{dead:,} and after", ha="center", transform=ax.transAxes)
-    figure.legend(handles=axes[0, 0].lines, loc="lower center", ncols=5, frameon=False)
-    subtitle = (f"{dataset_title}, one seed. What each block's convolution gives, and the gradient of its "
-                "weights; lighter is earlier")
-    return captioned(figure, "svg", "What happens inside?", subtitle, finding(frame).removesuffix("."))
+    """By depth: activations before training, and gradients at the first update that was looked at."""
+    update = frame["update"][frame["update"] > 0].min()
+    stds = frame[frame["update"] == 0].pivot(index="block", columns="norm", values="std").filter(SHOWN)
+    gradients = frame[frame["update"] == update].pivot(index="block", columns="norm", values="gradient").filter(SHOWN)
+    height = 4.6  # inches
+    figure = blank(height)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    figure.subplots_adjust(left=0.27, right=0.97, bottom=0.55 / height, top=1 - 0.55 / height, hspace=0.12)
+    upper.set(yscale="log", xticks=stds.index, ylabel="standard deviation\nbefore training")
+    lower.set(yscale="log", xlabel="block", ylabel=f"gradient norm\nat update {update:,}")
+    common.plot_lines(upper, stds)
+    common.plot_lines(lower, gradients)
+    common.key_lines(upper, stds)
+    for ax in (upper, lower):
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+        ax.margins(y=0.1)
+    figure.align_ylabels()
+    subtitle = (f"{dataset_title}, one seed. The activations that each block's convolution gives, and the gradient "
+                "of its weights")
+    title = "What happens inside?"
+    if "none" in stds:
+        first, *_, last = stds["none"]
+        title = f"With no norm the last block's activations are 1/{first / last:.0f} of the first's"
+    return captioned(figure, "svg", title, subtitle, finding(frame).removesuffix("."))

@@ -5,17 +5,19 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 from torch import Tensor
 
 from helpers.ablations import common
 from helpers.config import ALL_NORMS, RECIPES, TARGET_NAMES, VARIANTS, Recipe
-from helpers.plots.style import blank, style
-from helpers.results.words import compare_in_words, count_seeds
+from helpers.plots.style import MUTED, panels, style
+from helpers.results.words import count_seeds
 
 LAMBDAS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2]
 STRONGEST = LAMBDAS[-1]
+CHANCE = 12  # percent: more than any digit's share of the images
 
 
 @common.for_each_seed
@@ -32,40 +34,39 @@ def runs(recipe: Recipe) -> Iterator[tuple]:
 
 
 def finding(frame: DataFrame) -> str:
-    """What the strongest penalty does on each target, and whether it or the normalisation decides."""
-    parts = [_strongest(frame, target) for target in ("all", "weights") if len(frame)]
-    parts = [part for part in parts if part]
-    if not parts:
-        return common.TOO_FEW
-    return (f"λ = {STRONGEST:g}, the strength of the historical run, at this recipe's peak rate of "
-            f"{RECIPES['tuned'].lr:g} ({count_seeds(frame.seed.nunique())}): {'; '.join(parts)}.")
+    """What the strongest penalty does on each target, and whether it or the normalisation decides: a sentence each."""
+    sentences = []
+    for target in ("all", "weights"):
+        free, strong = _beside_strongest(frame, target)
+        if len(free) > 1:
+            sentences.append(f"λ = {STRONGEST:g} on {TARGET_NAMES[target]} {_verdict(free, strong)} (peak rate "
+                             f"{RECIPES['tuned'].lr:g}, {count_seeds(frame.seed.nunique())}).")
+    return " ".join(sentences) or common.TOO_FEW
 
 
-def _strongest(frame: DataFrame, target: str) -> str:
-    """What the strongest penalty does on one target; nothing where fewer than two normalisations can tell."""
+def _beside_strongest(frame: DataFrame, target: str) -> tuple[Series, Series]:
+    """Mean accuracies of the normalisations without a penalty and with the strongest, of the same seeds."""
     free = common.means(frame[frame.l1_lambda == 0], "seed")
     strong = common.means(frame[(frame.l1_lambda == STRONGEST) & (frame.l1_target == target)], "seed")
     free, strong = free.align(strong, join="inner")
-    free = free[[norm for norm in VARIANTS if norm in free]].dropna()
-    strong = strong.reindex(free.index)[free.columns]
-    if len(free.columns) < 2 or (free + strong).isna().any(axis=None) or free.empty:
-        return ""
-    moves = [f"{VARIANTS[norm].bare} from {free[norm].mean():.2f} to {_level(strong[norm])}" for norm in free]
-    cost = free.mean() - strong.mean()
-    verdict = "penalty and normalisation are not told apart"
-    if cost.min() > 2 * max(np.ptp(free.mean()), np.ptp(strong.mean())):
-        verdict = "there the penalty decides, not the normalisation"
-    elif np.ptp(cost) > 2 * max(np.ptp(free.mean()), cost.min()):
-        verdict = "there the normalisation decides how much is lost"
-    return f"on {TARGET_NAMES[target]} it takes {', '.join(moves)}: {verdict}"
+    norms = [norm for norm in VARIANTS if norm in free]
+    complete = (free + strong)[norms].dropna().index
+    if complete.empty:
+        norms = []
+    return free.loc[complete, norms].mean(), strong.loc[complete, norms].mean()
 
 
-def _level(accuracies: Series) -> str:
-    """The mean, and the seeds' range where they lie more than a point apart."""
-    level = f"{accuracies.mean():.2f} %"
-    if np.ptp(accuracies) > 1:
-        level += f" ({accuracies.min():.2f} to {accuracies.max():.2f})"
-    return level
+def _verdict(free: Series, strong: Series) -> str:
+    """What decides how much is lost, from `_beside_strongest`."""
+    cost = free - strong
+    if cost.min() > 2 * max(np.ptp(free), np.ptp(strong)):
+        return f"leaves no normalisation above {strong.max():.2f} %: the penalty decides"
+    if np.ptp(cost) > 2 * max(np.ptp(free), cost.min()):
+        worst = strong.idxmin()
+        best = strong.idxmax()
+        return (f"leaves {VARIANTS[worst].bare} at {strong[worst]:.2f} % and {VARIANTS[best].bare} at "
+                f"{strong[best]:.2f} %: the normalisation decides")
+    return f"costs {cost.min():.2f} to {cost.max():.2f} points: penalty and normalisation are not told apart"
 
 
 def table(frame: DataFrame, labels: Tensor) -> DataFrame:
@@ -73,12 +74,16 @@ def table(frame: DataFrame, labels: Tensor) -> DataFrame:
     free = common.means(frame[frame.l1_lambda == 0], "seed")
     rows = {}
     for (norm, strength, target), part in frame.groupby(["norm", "l1_lambda", "l1_target"], sort=False):
-        accuracies = part.set_index("seed").val_accuracy
-        change = accuracies - free.get(norm, np.nan)
-        rows[f"{ALL_NORMS[norm].bare}, λ = {strength:g} on {TARGET_NAMES[target]}"] = {
-            "accuracy": _level(accuracies),
-            "one answer for all": "yes" if common.is_blind(accuracies, labels) else "no",
-            "beside λ = 0 (p of this case alone)": compare_in_words({"": change}).strip(),
+        name = f"{ALL_NORMS[norm].bare}, λ = {strength:g}"
+        change = ""
+        if strength:
+            name += f" on {TARGET_NAMES[target]}"
+            differences = part.set_index("seed").val_accuracy - free.get(norm, np.nan)
+            change = common.compare({name: differences}).text.get(name, "")
+        rows[name] = {
+            "accuracy": common.level(part.val_accuracy),
+            "one answer for all": "yes" if common.is_blind(part.val_accuracy, labels) else "no",
+            "beside λ = 0 (points; p of this case alone)": change,
             "on its own batches": f"{part.train_mode.mean():.2f} %",
             "weights below 0.001": f"{100 * part.near_zero.mean():.1f} %",
             "mean |γ| of the weakest block": f"{part.gamma.mean():.2g}",
@@ -88,24 +93,44 @@ def table(frame: DataFrame, labels: Tensor) -> DataFrame:
 
 @style()
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
-    """Accuracy by λ for both targets, and what the penalty does to weights and γ."""
-    figure = blank(6.4)
-    axes = figure.subplots(2, 2, sharex=True)
-    figure.subplots_adjust(left=0.08, right=0.76, bottom=0.1, top=0.82)
-    axes[0, 0].set_xscale("symlog", linthresh=LAMBDAS[1])
-    axes[0, 0].set_xticks(LAMBDAS, map("{:g}".format, LAMBDAS))
-    axes[0, 0].set_ylabel("accuracy (%)")
-    for ax, target in zip(axes[0], TARGET_NAMES, strict=True):
+    """Accuracy by λ, a panel for each target."""
+    figure, axes = panels(2.8, len(TARGET_NAMES))
+    figure.subplots_adjust(left=0.17, top=1 - 0.95 / 5.6, hspace=0.32)
+    axes[0].set_xscale("symlog", linthresh=LAMBDAS[1])
+    axes[0].set_xticks(LAMBDAS, ["0", "0.00001", "0.0001", "0.001", "0.01"])
+    for ax, target in zip(axes, TARGET_NAMES, strict=True):
         part = frame[(frame.l1_target == target) | (frame.l1_lambda == 0) | (frame.norm == "none")]
-        ax.set_title(f"λ on {TARGET_NAMES[target]}")
+        ax.axvline(STRONGEST, color=MUTED, linewidth=1, linestyle=":")
         lines = common.plot_accuracies(ax, part, "l1_lambda", frame)
-    common.label_lines(ax, lines)
-    quantities = {"near_zero": "weights below 0.001 (share)", "gamma": "mean |γ|, weakest block"}
-    for ax, (column, name) in zip(axes[1], quantities.items(), strict=True):
-        lines = common.means(part, "l1_lambda", column)
-        common.plot_lines(ax, lines)
-        ax.set(title=name, ylim=(0, None), xlabel="λ on all parameters")
-    common.label_lines(ax, lines, "{:.2g}")
-    subtitle = f"{common.subtitle(frame, dataset_title)}.\nNo norm: a tenth of the rate."
-    title = "Is it the normalisation, or the penalty?"
-    return common.captioned_lines(figure, title, subtitle, frame, finding(frame))
+        _label_chance(ax, part)
+        ax.set(xlabel=f"λ on {TARGET_NAMES[target]}", ylabel="accuracy (%)")
+        ax.tick_params(labelbottom=True)
+    axes[0].text(STRONGEST, 0.97, "historical λ ", ha="right", va="top", transform=axes[0].get_xaxis_transform())
+    common.key_lines(axes[0], lines)
+    subtitle = (f"{common.subtitle(frame, dataset_title)}. Peak rate "
+                f"{RECIPES['tuned'].lr:g}; no norm: a tenth")
+    return common.captioned_lines(figure, _title(frame), subtitle, frame, finding(frame))
+
+
+def _title(frame: DataFrame) -> str:
+    parts = []
+    for target, name in {"all": "all parameters", "weights": "weights alone"}.items():
+        free, strong = _beside_strongest(frame, target)
+        if len(free) > 1:
+            cost = free - strong
+            parts.append(f"{cost.min():.0f} to {cost.max():.0f} points on {name}")
+    if not parts:
+        return "Is it the normalisation, or the penalty?"
+    return f"λ = {STRONGEST:g} costs {', '.join(parts)}"
+
+
+def _label_chance(ax: Axes, frame: DataFrame) -> None:
+    """Marks the accuracy of guessing, and the cases of which some seeds ended there and others far above."""
+    if frame.val_accuracy.min() > CHANCE:
+        return
+    ax.axhline(10, color=MUTED, linewidth=1, linestyle=":")
+    ax.text(0.02, 0.05, "10 %: chance", transform=ax.transAxes)
+    for (_, strength), case in frame.groupby(["norm", "l1_lambda"]).val_accuracy:
+        if case.min() < CHANCE and case.max() > 50:
+            label = f"{sum(case < CHANCE)} of {len(case)}\nat chance"
+            ax.annotate(label, (strength, case.mean()), (8, 8), textcoords="offset points")

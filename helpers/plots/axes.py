@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from helpers.config import NUM_GROUPS, VARIANTS
 from helpers.model import make_norm, num_parameters
-from helpers.plots.style import INK, bare, captioned, panels, style
+from helpers.plots.style import ON_TILE, bare, captioned, panels, style
 
 SHAPE = (3, 4, 3, 3)  # of the activation that is drawn: images, channels, height, width
 N, C, H, W = SHAPE
@@ -51,7 +51,7 @@ def _draw_means(ax: Axes, index: np.ndarray, norm: str) -> None:
     """Tiles (N, C), coloured and numbered by the mean that they share, a frame around each mean."""
     means = np.unique(index)
     colours = sns.husl_palette(len(means), s=0.6, l=0.8)
-    font = {"color": INK, "weight": "bold", "size": 12, "gid": norm}
+    font = {"color": ON_TILE, "weight": "bold", "size": 12, "gid": norm}
     sns.heatmap(
         index, cmap=colours, annot=index + 1, annot_kws=font, cbar=False, ax=ax,
         square=True, linewidths=4,

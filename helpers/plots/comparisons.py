@@ -73,8 +73,8 @@ def plot_comparisons(evidence: DataFrame, title: str) -> Figure:
     ends = evidence.difference.abs() + evidence.half_width
     most = max(ends.max(), np.abs(np.concatenate(evidence.differences.tolist())).max())
     ax.set_xlim(-1.05 * most, 1.05 * most)
-    subtitle = (f"Who gets more images right, and how many more. Dots: seeds; bars: mean and 95 % interval, hollow where "
-                f"it holds 0. Grey: less than {margin:g} images. Blue: announced beforehand")
+    subtitle = ("Who gets more images right, and how many more. Dots: seeds; bars: mean and 95 % interval, hollow "
+                f"where it holds 0. Grey: less than {margin:g} images. Blue: announced beforehand")
     return captioned(ax.figure, "svg", title, subtitle, *facts)
 
 

@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from helpers.config import VARIANTS
-from helpers.plots.style import INK, bare, blank, captioned, style
+from helpers.plots.style import ON_TILE, bare, blank, captioned, style
 
 
 @style()
 def plot_confusion(matrices: dict, dataset_title: str, num_seeds: int = 1) -> Figure:
     """Errors by true and predicted digit, all variants and seeds together.
 
-    matrices: norm -> (10, 10) counts, true digits in rows. The diagonal is left out: its colours would drown the errors.
+    matrices: norm -> (10, 10) counts, true digits in rows. The diagonal is left out: it would drown the errors.
     """
     total = sum(matrices.values())
     errors = total * (1 - np.eye(10, dtype=int))
@@ -26,7 +26,7 @@ def plot_confusion(matrices: dict, dataset_title: str, num_seeds: int = 1) -> Fi
     if errors.any():
         true, predicted = np.argwhere(errors == errors.max())[0]
         title = f"Most often a {true} is taken for a {predicted}: {errors.max():,} of {errors.sum():,} errors"
-    subtitle = f"{dataset_title}: errors of {len(matrices)} variants, sum over seeds: {num_seeds}. Correct ones left out"
+    subtitle = f"{dataset_title}: errors of {len(matrices)} variants, sum over seeds: {num_seeds}. Correct left out"
     return captioned(ax.figure, "svg", title, subtitle, f"{errors.sum():,} errors of {total.sum():,} images read")
 
 
@@ -50,6 +50,6 @@ def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
 def _draw_tiles(ax: Axes, numbers: DataFrame, annot, size: float, most: float | None) -> None:
     colours = sns.blend_palette(["#f6f4f2", "#f5a55b"], as_cmap=True)  # light: numbers are dark
     form = ".1f" if annot is True else ""
-    sns.heatmap(numbers, vmin=0, vmax=most, annot=annot, fmt=form, annot_kws={"color": INK, "size": size},
+    sns.heatmap(numbers, vmin=0, vmax=most, annot=annot, fmt=form, annot_kws={"color": ON_TILE, "size": size},
                 cmap=colours, cbar=False, ax=ax, linewidths=2)
     bare(ax)

@@ -80,8 +80,8 @@ def plot_misclassified(wrong: DataFrame, images: Tensor, dataset_title: str, num
         facts.append(", ".join(lines))
     everyone = sum(counts == sum(num_runs.values()))
     title = f"{everyone} {'image is' if everyone == 1 else 'images are'} wrong in all {sum(num_runs.values())} runs"
-    subtitle = (f"{dataset_title}: the images that most runs get wrong: index, true digit, and for each variant how many "
-                "of its runs err → what they mostly read")
+    subtitle = (f"{dataset_title}: the images that most runs get wrong: index, true digit, and for each variant how "
+                "many of its runs err → what they mostly read")
     return captioned(figure, "png", title, subtitle, *facts)
 
 

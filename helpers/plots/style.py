@@ -24,6 +24,7 @@ from helpers.config import ALL_NORMS
 from helpers.files import FIGURE_MARK, write_atomically
 
 INK = "#1a1a1a"
+ON_TILE = "#111111"  # text on a coloured tile, dark on every ground
 MUTED = "#4d4d4d"  # lesser text; contrast 8:1 on white
 # One width for phone, screen and paper, in inches: on a phone's 288 pixels a text of 11.5 points is 11 pixels high.
 WIDTH = 4.2

@@ -13,12 +13,19 @@ from helpers.files import FIGURE_MARK
 # Any other tag, <script> first of all, is shown as the text it is.
 HTML_TAGS = """
 a abbr acronym b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2
-h3 h4 h5 h6 hr i img ins kbd li mark ol p pre s samp section span strong sub summary sup table tbody td tfoot
-th thead tr ul var"""
+h3 h4 h5 h6 hr i img input ins kbd label li mark ol p pre s samp section span strong sub summary sup table tbody
+td tfoot th thead tr ul var"""
 HTML_ATTRIBUTES = "class lang title alt style colspan rowspan open start"
+# Radio buttons with these names may stand in an output: a switch that works without a script.
+SWITCH = {"type": re.compile("radio"), "name": re.compile(r"switch-\w+"), "id": re.compile(r"switch-\w+"),
+          "checked": re.compile(".*")}
+# Colours of our figures -> those of the page's scheme, so that one SVG stands on light and on dark ground.
+SCHEME = {"#1a1a1a": "currentColor", "#000000": "currentColor", "#4d4d4d": "var(--muted)", "#808080": "var(--muted)",
+          "#ffffff": "var(--page)", "#e4e4e4": "var(--line)", "#eeeeee": "var(--panel)"}
 SVG_TAGS = "svg g defs path text tspan use clipPath rect"
 CLEANER = bleach.Cleaner(
-    HTML_TAGS.split(), {"*": HTML_ATTRIBUTES.split(), "a": ["href"], "img": ["src"]},
+    HTML_TAGS.split(), {"*": HTML_ATTRIBUTES.split(), "a": ["href"], "img": ["src"], "label": ["for"],
+                        "input": lambda tag, name, value: name in SWITCH and SWITCH[name].fullmatch(value)},
     ["http", "https", "mailto", "data"], css_sanitizer=CSSSanitizer(allowed_css_properties=["text-align"]))
 
 
@@ -40,7 +47,10 @@ def to_inline_svg(source: str, number: int, alt: str) -> str:
         root = ElementTree.fromstring(source)
     except ElementTree.ParseError:
         return ""
-    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")  # matplotlib's own rule
+    for node in root.iter():
+        style = node.get("style", "")
+        node.set("style", re.sub("#[0-9a-f]{6}", lambda found: SCHEME.get(found[0], found[0]), style))
+    root.set("style", "stroke-linejoin: round; stroke-linecap: butt; fill: currentColor")  # matplotlib's own rule
     root.set("aria-label", alt)
     svg = ElementTree.tostring(root, encoding="unicode")
     tags = {node.tag for node in root.iter()}

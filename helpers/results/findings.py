@@ -95,9 +95,10 @@ def own_findings(results: StudyResults) -> list[str]:
         basis = "the number of seeds differs, see the table"
     elif final.n[0] == 1:
         basis = "one seed, interval from the images"
-    state = f"These runs are exploratory. {results.confirmation.state}" if results.confirmation.num_found else ""
+    state = results.confirmation.state if results.confirmation.num_found else ""
+    setting = "In exploratory runs on" if state else "On"
     sentences = [
-        f"On {results.data.title} {choice}.",
+        f"{setting} {results.data.title} {choice}.",
         f"{_scores(final, results)} ({basis}).",
         state,
         _failed(results),

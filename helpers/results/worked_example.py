@@ -19,7 +19,7 @@ SHARED = {"layer": (slice(0, 1), slice(0, 4)), "group": (slice(0, 1), slice(0, 2
           "batch": (slice(0, 2), slice(1, 2))}
 
 STYLE = """<style>
-.switch [class^="for-"] { display: none }
+.example [class^="for-"] { display: none }
 #switch-layer:checked ~ .for-layer, #switch-group:checked ~ .for-group, #switch-batch:checked ~ .for-batch {
   display: table }
 #switch-layer:checked ~ table .layer, #switch-group:checked ~ table .group, #switch-batch:checked ~ table .batch {
@@ -51,7 +51,7 @@ def example_table() -> DataFrame:
 def example_switch() -> str:
     """HTML: a button for each method lights up the cells that share the 5's mean and shows all new values."""
     table = example_table()
-    parts = [STYLE, '<div class="switch">']
+    parts = [STYLE, '<div class="example">']
     for norm in SHARED:
         checked = " checked" if norm == "layer" else ""
         parts.append(f'<input type="radio" name="switch-norm" id="switch-{norm}"{checked}>'

@@ -1,14 +1,16 @@
 """The figures of the speed measurement: panels of bars, each with its name and value."""
 
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from helpers.plots.style import LOOKS, bare, blank, captioned, style
+from helpers.plots.style import LOOKS, MUTED, bare, blank, captioned, style
 from helpers.speed.findings import SHORT
 
-COLOURS = {"ordinary": "#8a8a8a", "ours": "#0072b2", "ours, bfloat16": "#56a6d8", "limit": "#d9d9d9"}
+# A pipeline's opacity; ours have the variant's colour, what they are compared with is grey.
+OPACITY = {"ordinary": 0.7, "ours": 1, "ours, bfloat16": 0.6, "limit": 0.35}
 GROWTH = {
-    "images": "Seconds,\nby images trained on",
+    "images": "Seconds, by images trained on",
     "batch size": "Seconds an epoch,\nby batch size (images)",
     "processes": "Seconds an epoch and run,\nby runs side by side",
 }
@@ -16,15 +18,18 @@ GROWTH = {
 
 def plot_speed(medians: DataFrame) -> Figure:
     """Seconds an epoch of each pipeline, from `median_frame`."""
-    shown = medians.filter(COLOURS)
     panels = []
-    for norm, seconds in shown.iterrows():
+    for norm, seconds in medians.filter(OPACITY).iterrows():
         gain = (seconds.ordinary / seconds).filter(like="ours")
         notes = gain.map(" s ({:.1f} times as fast)".format).reindex(seconds.index, fill_value=" s")
-        panels.append((SHORT[norm], seconds, notes, shown.columns.map(COLOURS)))
-    title = "Seconds an epoch: the ordinary pipeline, ours, and the machine's limit"
-    subtitle = ("60,000 images, batch 64. Limit: the convolutions' arithmetic at the rate of a large "
-                "matrix product")
+        colours = []
+        for pipeline in seconds.index:
+            own = "ours" in pipeline and norm in LOOKS
+            colours.append(to_rgba(LOOKS[norm].colour if own else MUTED, OPACITY[pipeline]))
+        panels.append((SHORT[norm], seconds, notes, colours))
+    title = f"All three variants: {medians.gain['all']:.1f} times as fast as the ordinary pipeline"
+    subtitle = ("Seconds an epoch of 60,000 images, batch 64. Limit: the convolutions' arithmetic at the rate of a "
+                "large matrix product")
     return _plot_bars(title, subtitle, panels)
 
 
@@ -32,37 +37,42 @@ def plot_profile(profile: DataFrame) -> Figure:
     """Where a batch's time goes: milliseconds by norm (rows) and kind of operation (columns)."""
     panels = []
     for norm, milliseconds in profile.iterrows():
-        title = f"{SHORT[norm]}: {milliseconds.sum():.1f} ms"
-        panels.append((title, milliseconds, "", LOOKS[norm].colour))
+        panels.append((f"{SHORT[norm]}: {milliseconds.sum():.1f} ms", milliseconds, "", LOOKS[norm].colour))
+    shares = profile.sum() / profile.to_numpy().sum()
+    title = f"Largest part of a batch's time: {shares.idxmax()}, {100 * shares.max():.0f} %"
     subtitle = "Milliseconds a batch of 64 images on one thread, by kind of operation"
-    return _plot_bars("Where each millisecond goes", subtitle, panels, num_columns=3)
+    return _plot_bars(title, subtitle, panels)
 
 
 def plot_growth(growth: DataFrame) -> Figure:
     """How the time grows, from columns varied, value, seconds."""
-    seconds = growth.set_index(growth.value.map("{:,}".format)).groupby("varied").seconds
     panels = []
-    for varied, title in GROWTH.items():
-        panels.append((title, seconds.get_group(varied), "", COLOURS["ours"]))
-    subtitle = "BatchNorm's network, one thread a run"
-    return _plot_bars("How the training time grows", subtitle, panels, num_columns=3, shared=False)
+    for varied, name in GROWTH.items():
+        part = growth[growth.varied == varied].set_index("value")
+        seconds = part.seconds.rename("{:,}".format)
+        panels.append((name, seconds, "", LOOKS["batch"].colour))
+    images = growth[growth.varied == "images"]
+    more = images.max(numeric_only=True) / images.min(numeric_only=True)
+    title = f"{more.value:.0f} times the images take {more.seconds:.1f} times as long"
+    return _plot_bars(title, "BatchNorm's network, one thread a run", panels, shared=False)
 
 
 @style()
-def _plot_bars(title: str, subtitle: str, panels: list, num_columns: int = 1, shared: bool = True) -> Figure:
+def _plot_bars(title: str, subtitle: str, panels: list, shared: bool = True) -> Figure:
     """panels: name, values, notes behind them, colours. shared: all panels have one scale."""
-    num_rows = len(panels) // num_columns
     num_bars = max(len(values) for _, values, *_ in panels)
-    height = 0.8 + num_rows * (0.4 + 0.25 * num_bars)  # inches
-    figure = blank(height)
-    axes = figure.subplots(num_rows, num_columns, sharex=shared, sharey=shared).flat
+    figure = blank(0.15 + len(panels) * (0.4 + 0.21 * num_bars))  # inches
+    axes = figure.subplots(len(panels), 1, sharex=shared)
     facts = []
     for ax, (name, values, notes, colours) in zip(axes, panels, strict=True):
         labels = values.map("{:.1f}".format) + notes
-        ax.bar_label(ax.barh(values.index, values, 0.75, color=colours), labels, padding=4, size=9)
-        ax.set_title(name, size=10, weight="bold")
+        ax.bar_label(ax.barh(values.index, values, 0.75, color=colours), labels, padding=4)
+        ax.set_title(name, weight="bold")
         ax.set(ylim=(num_bars - 0.5, -0.5), xticks=[])
         bare(ax)
         facts.append(f"{name} ({'; '.join(values.index + ': ' + labels)})")
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.7 / height))
+    figure.tight_layout()
+    for ax, (name, *_) in zip(axes, panels, strict=True):
+        box = ax.get_position()
+        ax.set_title(name, weight="bold", x=(0.02 - box.x0) / box.width)  # from the figure's left edge
     return captioned(figure, "svg", title, subtitle, *facts)

@@ -9,7 +9,7 @@ import pytest
 from ablation_records import LABELS, TUNED, made_up_frame, record
 
 from helpers.ablations import affine, batch_size, groups, inside, penalty
-from helpers.ablations.common import TOO_FEW, last_epochs
+from helpers.ablations.common import TOO_FEW, compare, last_epochs, verdict
 from helpers.data import normalize
 from helpers.model import build_model
 from helpers.runs.one import fit
@@ -32,12 +32,14 @@ def test_penalty_question():
         return penalty.finding(made_up_frame(
             penalty, lambda c: 99.5 - falls.get(c.norm, 0) * is_strongest(c), (0, 1)))
 
-    assert finding(layer=2.98, group=3, batch=3).startswith(
-        "λ = 0.01, the strength of the historical run, at this recipe's peak rate of 0.2 (2 seeds): on all "
-        "parameters it takes LayerNorm from 99.50 to 96.52 %, GroupNorm from 99.50 to 96.50 %, BatchNorm from "
-        "99.50 to 96.50 %: there the penalty decides, not the normalisation; on the convolution weights it takes ")
+    first, second = finding(layer=2.98, group=3, batch=3).split(" λ")
+    assert first == ("λ = 0.01 on all parameters leaves no normalisation above 96.52 %: the penalty decides (peak "
+                     "rate 0.2, 2 seeds).")
+    assert second == (" = 0.01 on the convolution weights costs 0.00 to 0.00 points: penalty and normalisation are "
+                      "not told apart (peak rate 0.2, 2 seeds).")
     assert finding(layer=0.01, group=0.03, batch=0.03).count("penalty and normalisation are not told apart") == 2
-    assert "there the normalisation decides how much is lost; on the" in finding(layer=3, group=3, batch=60)
+    assert finding(layer=3, group=4, batch=60).startswith(
+        "λ = 0.01 on all parameters leaves BatchNorm at 39.50 % and LayerNorm at 96.50 %: the normalisation decides")
 
 
 def test_penalty_table_holds_what_was_put_in():
@@ -49,40 +51,60 @@ def test_penalty_table_holds_what_was_put_in():
         records.append(record(c, 11.35 if is_strongest(c) else 99.5 - fall, 9875, **own))
     table = penalty.table(last_epochs(records), LABELS)
     assert len(table) == 3 * 9 + 5
+    assert table.loc["no norm, λ = 0"].tolist() == ["99.50 % (99.50 to 99.50)", "no", "", "", "25.0 %", "1"]
     assert table.loc["BatchNorm, λ = 0.01 on all parameters"].tolist() == [
-        "11.35 %", "yes", "-88.15 ± 0.00 points (p = 0.25: no difference shown) (3 seeds)", "98.75 %", "90.0 %",
-        "0.2"]
+        "11.35 % (11.35 to 11.35)", "yes", "-88.15 ± 0.00 (p = 0.25)", "98.75 %", "90.0 %", "0.2"]
     # 4.303 * 0.01 / sqrt(3); p = 0.00092 by scipy's ttest_1samp
     assert table.loc["LayerNorm, λ = 0.0001 on the convolution weights"].tolist() == [
-        "99.31 %", "no", "-0.19 ± 0.02 points (p < 0.001: a difference) (3 seeds)", "", "25.0 %", "1"]
+        "99.31 % (99.30 to 99.32)", "no", "-0.19 ± 0.02 (p < 0.001)", "", "25.0 %", "1"]
 
 
 def test_affine_question():
     configs = affine.runs(TUNED, (0,), 5)
     assert [(c.norm, c.num_groups) for c in configs] == [("layer", None), ("layer_plain", None), ("group", 1)]
 
-    def finding(gain: float, step: float, seeds=(0, 1, 2)) -> str:
-        """LayerNorm is ahead by `gain` points, and by `step` more with each seed."""
+    def answer(gain: float, step: float, seeds=(0, 1, 2)) -> tuple:
+        """Finding and table where LayerNorm is ahead by `gain` points, and by `step` more with each seed."""
         frame = made_up_frame(affine, lambda c: 99 + (gain + step * c.seed) * (c.norm == "layer"), seeds)
-        return affine.finding(frame)
+        _, text = affine.finding(frame).split("LayerNorm's γ and β for each place, beside fewer or none: ")
+        return text, affine.table(frame)
 
     # 4.303 * 0.1 / sqrt(3); p = 0.074 by scipy's ttest_1samp, twice that for two tests
-    gain = "+0.20 ± 0.25 points (p = 0.15: no difference shown)"
-    assert finding(0.1, 0.1) == (
-        f"LayerNorm beside GroupNorm(1, C), with 64,248 parameters more: {gain}; beside itself without γ and β, "
-        f"with 64,448 more: {gain} (3 seeds).")
-    assert finding(0.1, 0.001).count(": a difference)") == 2
-    assert finding(0.1, 0.1, (0, 1)).endswith("more: +0.10 and +0.20 points (2 seeds).")
+    text, table = answer(0.1, 0.1)
+    assert text == "no difference shown (p ≥ 0.15, 3 seeds)."
+    beside = "+0.20 ± 0.25 (p = 0.15)"
+    assert table.to_numpy().tolist() == [
+        ["75,080", "99.20 % (99.10 to 99.30)", "", 3], ["10,632", "99.00 % (99.00 to 99.00)", beside, 3],
+        ["10,832", "99.00 % (99.00 to 99.00)", beside, 3]]
+    text, _ = answer(0.1, 0.001)
+    assert text == ("beside GroupNorm(1, C) +0.10 ± 0.00 and beside no γ, no β +0.10 ± 0.00 points (p < 0.001, "
+                    "3 seeds).")
+    text, table = answer(0.1, 0.1, (0, 1))
+    assert text == ("beside GroupNorm(1, C) +0.10 and +0.20, beside no γ, no β +0.10 and +0.20 points (2 seeds, "
+                    "no test).")
+    assert table.loc["no γ, no β", "LayerNorm beside it (points)"] == "+0.10 and +0.20"
 
 
 def test_group_question():
     accuracies = {1: 99.4, 2: 99.5, 4: 99.3, None: 11.35}
     frame = made_up_frame(groups, lambda config: accuracies[config.num_groups], (0,))
     assert groups.finding(frame, LABELS) == (
-        "Beside the study's 2 groups: 1 group -0.10 points; 4 groups -0.20 points (one seed). With G = C it ends "
-        "at 11.35 %, the share of one digit: all images get the same answer.")
-    near = groups.finding(frame.assign(val_accuracy=frame.val_accuracy + 0.02), LABELS)
-    assert near.endswith("it ends at 11.37 %."), "no digit has this share"
+        "1 or 4 groups beside 2: 1 group -0.10, 4 groups -0.20 points (one seed, no test); G = C gives all images "
+        "one answer, 11.35 %.")
+    near = frame.assign(val_accuracy=frame.val_accuracy + 0.02)
+    assert groups.finding(near, LABELS).endswith("; G = C ends at 11.37 %."), "no digit has this share"
+    assert groups.table(near, LABELS).loc["G = C", "one answer for all"] == "no"
+    assert groups.table(frame, LABELS).to_numpy().tolist() == [
+        ["99.40 %", "no", "-0.10", 1], ["99.50 %", "no", "", 1], ["99.30 %", "no", "-0.20", 1],
+        ["11.35 %", "yes", "", 1]]
+
+
+def test_differences_are_shown_or_not():
+    """p, by scipy's ttest_1samp: 0.0027, doubled for two tests, and 0.81."""
+    named = {"a": pd.Series([1.0, 1.1, 1.2]), "b": pd.Series([-1.0, 0.5, 1.0]), "c": pd.Series([math.nan])}
+    assert verdict(named) == "a +1.10 ± 0.25 points (p ≤ 0.005, 3 seeds); no difference shown for b"
+    assert compare(named).text.tolist() == ["+1.10 ± 0.25 (p = 0.005)", "+0.17 ± 2.59 (p = 0.81)"]
+    assert verdict({"c": named["c"]}).startswith("not known")
 
 
 def test_one_group_a_channel_sees_nothing(tiny_data):
@@ -100,11 +122,11 @@ def test_batch_size_question(tiny_data):
         assert recipe.ema_decay ** (64 / recipe.batch_size) == pytest.approx(0.999)
     small = {config for config in configs if config.norm == "batch" and config.recipe.batch_size == 2}
     frame = last_epochs([record(config, 90.0 if config in small else 99.0) for config in configs])
-    changes = "LayerNorm 0.00 points; GroupNorm 0.00 points; BatchNorm -9.00 points (one seed)"
-    assert batch_size.finding(frame) == f"With 60,000 training images, from 64 images a batch to 2: {changes}."
+    assert batch_size.finding(frame) == (
+        "Batches of 2 beside 64: LayerNorm 0.00, GroupNorm 0.00, BatchNorm -9.00 points (one seed, no test).")
     table = batch_size.table(frame)
-    assert table.loc[2].tolist() == ["99.00 %", "99.00 %", "90.00 %", "95.00 %", changes]
-    assert list(table.index) == [2, 4, 8, 16, 64] and table.loc[64, "beside 64 images a batch"] == ""
+    assert table.loc[2].tolist() == ["99.00 % [0.00]", "99.00 % [0.00]", "90.00 % [-9.00]", "95.00 %"]
+    assert list(table.index) == [2, 4, 8, 16, 64] and table.loc[64, "BatchNorm"] == "99.00 %"
     fewer = batch_size.few_images(tiny_data, 20)
     assert len(fewer.train_labels) == len(fewer.train_images) == 20 and len(fewer.val_labels) == 30
     assert fewer.fingerprint != tiny_data.fingerprint == batch_size.few_images(tiny_data, 10**6).fingerprint
@@ -118,7 +140,9 @@ def test_gaps_stop_no_sentence_and_no_table(question):
         assert question.finding(last_epochs([record(c, 99.0) for c in kept]), *labels).endswith(".")
     one = [record(config, 99.0) for config in penalty.runs(TUNED, (0,), 5) if config.norm == "layer"]
     assert penalty.finding(last_epochs(one)) == TOO_FEW, "one normalisation says nothing about normalisations"
-    assert penalty.table(last_epochs([]), LABELS).empty and batch_size.table(last_epochs([])).empty
+    none = last_epochs([])
+    assert penalty.table(none, LABELS).empty and batch_size.table(none).empty
+    assert affine.table(none).empty and groups.table(none, LABELS).empty
 
 
 def test_means_are_of_the_same_seeds():
@@ -128,7 +152,8 @@ def test_means_are_of_the_same_seeds():
     assert set(kept.seed) == {0} and set(kept.val_accuracy) == {99.5}
     apart = [record(c, 99.5) for c in configs if (c.num_groups, c.seed) in ((1, 0), (2, 1), (4, 0))]
     assert set(last_epochs(apart).seed) == {0, 1}
-    assert "groups: not known, for no seed was run with both." in groups.finding(last_epochs(apart), LABELS)
+    assert groups.finding(last_epochs(apart), LABELS) == (
+        "1 or 4 groups beside 2: not known, for no seed was run with both.")
 
 
 def test_a_trained_runs_record_is_understood(tiny_data, make_config, tmp_path):
@@ -157,13 +182,12 @@ def test_a_dead_network_is_told():
         frame.loc[frame["update"] == 0, "gradient"] = math.nan
         return frame
 
-    assert inside.finding(seen(20)) == (
-        "Standard deviation of the activations before training, first block and last: LayerNorm 0.5 and 3, no "
-        "norm 0.5 and 3 (one seed). The network with no norm dies between updates 20 and 40: from then on all "
-        "gradients are 0.")
+    sentence = "With no norm the activations go from 0.5 to 3 in 6 blocks before training, and the network "
+    assert inside.finding(seen(20)) == f"{sentence}dies by update 40 (one seed)."
     assert inside.table(seen(20)).to_numpy().tolist() == [
-        ["0.25", "3 at first, 540 by update 60"], ["all 0 in the end", "3 at first, 540 by update 40"]]
-    assert "dies between updates 40 and 60" in inside.finding(seen(40))
-    assert "dies" not in inside.finding(seen(60)) and inside.table(seen(0).head(0)).empty
+        ["0.5 and 3", "540 by update 60", "0.25"],
+        ["0.5 and 3", "540 by update 40", "all 0 from update 40 on, not yet at 20"]]
+    assert "dies by update 60" in inside.finding(seen(40)) and inside.finding(seen(20).head(6)) == TOO_FEW
+    assert inside.finding(seen(60)) == f"{sentence}lives (one seed)." and inside.table(seen(0).head(0)).empty
     assert [(run.norm, run.recipe) for run in inside.runs(TUNED, (0,), 2)] == [
         ("layer", FREE), ("group", FREE), ("batch", FREE), ("none", FREE)]

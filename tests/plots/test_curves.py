@@ -88,4 +88,5 @@ def test_a_network_that_only_guesses_is_told():
     assert "no norm: 2.30 nats in the end. BatchNorm: 0.51 nats in the end." in figure.alt
     (line,) = lines(figure, "batch")
     np.testing.assert_allclose(line.get_xydata(), np.column_stack([range(1, 101), learns]))
-    assert plot_dying({"none": learns, "batch": learns}, "MNIST").alt.startswith("With no norm the network ends at 0.51")
+    learning = plot_dying({"none": learns, "batch": learns}, "MNIST")
+    assert learning.alt.startswith("With no norm the network ends at 0.51 nats")

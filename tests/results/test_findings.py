@@ -103,8 +103,8 @@ def test_the_headline_is_the_confirmations(monkeypatch):
     assert "this notebook (LayerNorm 8.0 images ahead of GroupNorm, 2 seeds)" in said[2]
     found.control.pop()
     said = findings(results_of(own, MNIST))
-    assert said[0].startswith("On made-up digits choose Layer Normalization") and "2 seeds" in said[4]
-    assert said[2].startswith("These runs are exploratory. 79 of 80 runs of the confirmation are there; they are not")
+    assert said[0].startswith("In exploratory runs on made-up digits choose Layer") and "2 seeds" in said[4]
+    assert said[2].startswith("79 of 80 runs of the confirmation are there; they are not")
     results = results_of(own, MNIST, failures=["batch, seed 0: full"])
     answer = answer_markdown(results)
     assert "**A run failed.** batch, seed 0: full" in answer and all(sentence in answer for sentence in said[:3])
