@@ -70,7 +70,8 @@ def plot_misclassified(wrong: DataFrame, images: Tensor, dataset_title: str, num
         top = 0.05 + 0.93 * (number // 2)
         _draw(ax, left, top, images[index], 0.82)
         lines = [f"{index}: a {mine.label.iloc[0]}"]
-        for norm, total in num_runs.items():
+        for norm in [norm for norm in VARIANTS if norm in num_runs]:
+            total = num_runs[norm]
             readings = mine[mine.norm == norm].prediction
             name = VARIANTS[norm].bare.removesuffix("Norm")
             read_as = f"→{readings.mode()[0]}" if len(readings) else ""
