@@ -12,9 +12,9 @@ from helpers.files import FIGURE_MARK
 
 # Any other tag, <script> first of all, is shown as the text it is.
 HTML_TAGS = """
-a abbr acronym b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2
-h3 h4 h5 h6 hr i img input ins kbd label li mark ol p pre s samp section span strong sub summary sup table tbody
-td tfoot th thead tr ul var"""
+a abbr acronym b blockquote br caption code col colgroup dd del details div dl dt em fieldset figcaption
+figure h1 h2 h3 h4 h5 h6 hr i img input ins kbd label legend li mark ol p pre s samp section span strong sub
+summary sup table tbody td tfoot th thead tr ul var"""
 HTML_ATTRIBUTES = "class lang title alt style colspan rowspan open start"
 # Radio buttons with these names may stand in an output: a switch that works without a script.
 SWITCH = {"type": re.compile("radio"), "name": re.compile(r"switch-\w+"), "id": re.compile(r"switch-\w+"),
@@ -35,7 +35,8 @@ class ReportError(Exception):
 
 def clean_html(source: str) -> str:
     """Returns `source` with nothing in it that runs or restyles the page."""
-    return CLEANER.clean(re.sub(r"(?is)<style\b.*?</style>", "", source))
+    clean = CLEANER.clean(re.sub(r"(?is)<style\b.*?</style>", "", source))
+    return re.sub(r'<input\b(?![^>]* type="radio")[^>]*>', "", clean)  # any other would be a field for text
 
 
 def to_inline_svg(source: str, number: int, alt: str) -> str:

@@ -43,13 +43,15 @@ def to_html(nb, path: Path) -> str:
         mathml = to_mathml(formula.get_text(), formula["class"][1])
         formula.replace_with(BeautifulSoup(mathml, "html.parser"))
     set_headings(soup)
+    join_code(soup)
     for number, table in enumerate(soup.find_all("table"), 1):
         heading = table.find_previous(HEADING)
         title = f": {heading.get_text()}" if heading else ""
         set_table(table)
-        table.wrap(soup.new_tag("div", attrs={
-            "class": "table", "role": "region", "aria-label": f"Table {number}{title}", "tabindex": "0"}))
-    for block in soup.find_all("pre"):
+        table.wrap(soup.new_tag("div", attrs={  # it goes where its table goes: a switch hides both
+            "class": ["table", *table.get("class", [])], "role": "region",
+            "aria-label": f"Table {number}{title}", "tabindex": "0"}))
+    for block in soup.select("pre, math[display=block]"):
         block["tabindex"] = "0"  # a wide one scrolls, by keyboard too
     for image in soup.select("img:not([src^='data:image/'])"):  # the page fetches nothing
         image.replace_with(image.get("alt", ""))
@@ -146,8 +148,19 @@ def set_headings(soup: BeautifulSoup) -> None:
         soup.nav.insert_before(opening)
 
 
+def join_code(soup: BeautifulSoup) -> None:
+    """The code of cells that show nothing joins that of the next cell: one fold for a run of cells."""
+    for code in soup.select(".fold + .quiet"):
+        cell = code.find_parent(class_="cell")
+        following = cell.find_next_sibling()
+        target = following and following.select_one(".fold + .code")
+        if target:
+            target.insert(0, *list(code.children))
+            cell.decompose()
+
+
 def set_table(table) -> None:
-    """Header cells get their scope, columns of numbers a class."""
+    """Header cells get their scope, columns of numbers and of sentences a class."""
     head = table.select("thead > tr")
     if len(head) == 2:
         pairs = list(zip(head[0].find_all("th"), head[1].find_all("th"), strict=False))
@@ -163,7 +176,7 @@ def set_table(table) -> None:
             cell["scope"] = "col"
         else:
             cell["scope"] = "row"
-            if len(words) < 35:
+            if len(words) < 26:
                 cell["class"] = ["short"]
     rows = []
     for row in table.find_all("tr"):
@@ -171,6 +184,10 @@ def set_table(table) -> None:
         rows.append(row.find_all(["th", "td"])[::-1])  # a rowspan shifts those to its left
     for column in zip(*rows, strict=False):
         body = [cell.get_text(strip=True) for cell in column if not cell.find_parent("thead")]
+        kind = []
         if body and all(map(NUMBER.fullmatch, body)):
-            for cell in column:
-                cell["class"] = [*cell.get("class", []), "number"]
+            kind = ["number"]
+        elif max(map(len, body), default=0) > 20:
+            kind = ["long"]
+        for cell in column:
+            cell["class"] = cell.get("class", []) + kind

@@ -1,12 +1,17 @@
 """The reports in Debian's Chromium, the network cut: what readers see, in both schemes, on a phone and on paper."""
 
 import shutil
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import Page, sync_playwright
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from playwright.sync_api import Browser, Page, sync_playwright
 from support import NOTEBOOKS
+
+from helpers.plots.style import blank, captioned, render, style
+from helpers.report.page import to_html
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 REPORTS = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.html"))}
@@ -23,19 +28,25 @@ def path(request) -> Path:
 
 
 @pytest.fixture(scope="module")
-def window(path):
-    """The report in a window, offline; `asked` and `said` hold what it asked for and complained of."""
+def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_context(offline=True).new_page()
-        page.asked = []
-        page.said = []
-        page.on("request", lambda request: page.asked.append(request.url[:80]))
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.goto(path.as_uri())
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser, path):
+    """The report in a window, offline; `asked` and `said` hold what it asked for and complained of."""
+    page = browser.new_context(offline=True).new_page()
+    page.asked = []
+    page.said = []
+    page.on("request", lambda request: page.asked.append(request.url[:80]))
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.goto(path.as_uri())
+    yield page
+    page.context.close()
 
 
 @pytest.fixture
@@ -108,14 +119,14 @@ def test_every_figure_is_drawn_and_described(page):
         assert num_outside == 0, f"nothing sticks out of it, in the fonts of this machine: {alt}"
 
 
-@pytest.mark.parametrize("width", [320, 800, 1400])
+@pytest.mark.parametrize("width", [320, 390, 800, 1300, 1400])
 def test_it_fits_the_window(page, width):
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
     line = page.locator(".text p").first.bounding_box()["width"]
-    assert line < 700 and (width == 320 or line > 400), "about 70 characters"
+    assert line < 700 and (width < 400 or line > 350), "about 70 characters"
     beside = page.locator("nav.contents").bounding_box()
-    assert (beside["x"] + beside["width"] <= page.locator("h1").bounding_box()["x"]) == (width == 1400)
+    assert (beside["x"] + beside["width"] <= page.locator("h1").bounding_box()["x"]) == (width > 1100)
     assert styles(page, ".table, pre", "overflowX") <= {"auto"}
     heights = page.locator("figure svg text").evaluate_all(
         "all => all.filter(e => e.textContent.trim()).map(e => e.getBoundingClientRect().height)")
@@ -132,19 +143,6 @@ def test_the_first_figure_stands_on_the_first_screen(page, width):
     page.set_viewport_size({"width": width, "height": 844})
     if page.locator("#switch-layer").count():  # the main notebook's
         assert page.locator("figure").first.bounding_box()["y"] < 844
-
-
-def test_the_worked_example_switches_by_keyboard(page):
-    if page.locator("#switch-layer").count() == 0:
-        return  # not the main notebook's page
-    page.locator("#switch-layer").focus()
-    for norm in ("layer", "group", "batch"):
-        shown = [name for name in ("layer", "group", "batch") if page.locator(f".for-{name}").is_visible()]
-        assert shown == [norm]
-        marked = page.locator("table:not([class]) td").evaluate_all(
-            "all => all.filter(cell => getComputedStyle(cell).outlineStyle == 'solid').map(cell => cell.className)")
-        assert marked and all(norm in classes for classes in marked)
-        page.keyboard.press("ArrowRight")
 
 
 def test_one_switch_unfolds_all_code_and_print_holds_it(page):
@@ -168,3 +166,101 @@ def test_keyboard_shows_where_it_is(page):
     for _ in range(3):
         page.keyboard.press("Tab")
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+NORMS = ("layer", "group", "batch")
+BUTTONS = "".join(f'<input type="radio" name="switch-norm" id="switch-{norm}"><label for="switch-{norm}">{norm}</label>'
+                  for norm in NORMS).replace('id="switch-layer"', 'id="switch-layer" checked')
+BLOCKS = "".join(f'<table class="for-{norm}"><tr><td>new values of {norm}</td></tr></table>' for norm in NORMS)
+SWITCH = f"""<div class="example"><fieldset><legend>Method</legend>{BUTTONS}</fieldset>
+<table><tr><td class="layer group">1</td><td class="layer">2</td><td class="batch">3</td><td>4</td></tr></table>
+{BLOCKS}<p class="for-group">a block that is no table</p></div>"""
+WIDE = "".join(f"<td>one of many words in cell {number}</td>" for number in range(9))
+LONG_LINE = "print(" + ", ".join(map(str, range(60))) + ")"
+
+
+@style()
+def figures() -> list:
+    """The outputs of a made-up drawing and of a made-up image grid."""
+    outputs = []
+    for file_format, kind in (("svg", "image/svg+xml"), ("png", "image/png")):
+        figure = blank(2.5)
+        figure.subplots().plot([1, 2], [3, 4])
+        captioned(figure, file_format, "A headline that is long enough for two lines", "What is drawn")
+        content = render(figure, file_format)
+        content = content.decode() if file_format == "svg" else b64encode(content).decode()
+        outputs.append(new_output("display_data", {kind: content}, metadata={kind: {"alt": figure.alt}}))
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def made_up(browser: Browser, tmp_path_factory):
+    """A small page with a drawing, an image grid, a switch, a wide table, long lines and a long formula."""
+    html = [new_output("display_data", {"text/html": source})
+            for source in (SWITCH, f"<table><thead><tr><td></td></tr></thead><tr>{WIDE}</tr></table>")]
+    cells = [
+        new_markdown_cell("# Made up\n\nText.\n\n$$" + "+".join("abcdefghijklmnopqrstuvwxyz") + "$$"),
+        new_code_cell("plot()", outputs=[*figures(), *html]),
+        new_code_cell(LONG_LINE, metadata={"tags": ["show-code"]})]
+    path = tmp_path_factory.mktemp("made_up") / "page.html"
+    path.write_text(to_html(new_notebook(cells=cells), path), encoding="utf-8")
+    page = browser.new_context(offline=True).new_page()
+    page.goto(path.as_uri())
+    yield page
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1300])
+def test_a_made_up_page_fits(made_up, width, scheme):
+    """Figures take a phone's width, and what is cut shows it."""
+    made_up.emulate_media(color_scheme=scheme, media="screen")
+    made_up.set_viewport_size({"width": width, "height": 844})
+    assert made_up.evaluate("document.documentElement.scrollWidth") <= width
+    boxes = made_up.locator("figure svg, figure img").evaluate_all(
+        "all => all.map(e => [e.getBoundingClientRect().width, e.parentElement.clientWidth])")
+    assert len(boxes) == 2
+    for drawn, frame in boxes:
+        assert drawn == pytest.approx(frame, abs=1) and frame == pytest.approx(min(width - 32, 544), abs=1)
+    heights = made_up.locator("figure svg text").evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")
+    assert len(heights) > 5 and min(heights) >= 11
+    wider = made_up.locator(".text *").evaluate_all("""all => all.filter(e => e.clientWidth
+        && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX == "auto")
+        .map(e => [e.tagName, getComputedStyle(e).backgroundImage.split("linear-gradient").length])""")
+    assert all(layers == 5 for _, layers in wider), "a shadow at each edge"
+    names = {name for name, _ in wider}
+    assert "DIV" not in names if width == 1300 else {"DIV", "PRE"} <= names, "a table is whole on a wide screen"
+    made_up.evaluate(AXE_FILE_PATH.read_text())
+    found = made_up.evaluate("axe.run({resultTypes: ['violations']})")
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found["violations"]] == []
+
+
+def test_a_drawing_and_an_image_grid_do_not_glare_in_the_dark(made_up):
+    made_up.emulate_media(color_scheme="dark", media="screen")
+    assert styles(made_up, "figure svg text", "fill") == styles(made_up, "p, .fold > summary", "color")
+    ground = styles(made_up, "html", "backgroundColor")
+    assert styles(made_up, "figure svg > g > g:first-child > path", "fill") == ground
+    assert styles(made_up, "figure img", "filter") == {"brightness(0.85)"}
+    made_up.emulate_media(color_scheme="dark", media="print")
+    assert styles(made_up, "figure svg > g > g:first-child > path", "fill") == {"rgb(253, 253, 251)"}, "paper is light"
+
+
+def test_the_switch_works_by_keyboard_and_print_shows_all(made_up):
+    made_up.emulate_media(color_scheme="light", media="screen")
+    made_up.locator("#switch-layer").focus()
+    expected = {"layer": ["1", "2"], "group": ["1"], "batch": ["3"]}
+    for norm in NORMS:
+        assert made_up.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", "visible focus"
+        blocks = made_up.locator(".example [class*='for-']:visible")
+        assert {norm in block.get_attribute("class") for block in blocks.all()} == {True}
+        marked = made_up.locator(".example td").evaluate_all(
+            "all => all.filter(cell => getComputedStyle(cell).outlineStyle == 'solid').map(cell => cell.textContent)")
+        assert marked == expected[norm]
+        made_up.keyboard.press("ArrowRight")
+    made_up.emulate_media(media="print")
+    assert all(block.is_visible() for block in made_up.locator(".example [class*='for-']").all())
+
+
+def test_tagged_code_stands_unfolded(made_up):
+    made_up.emulate_media(media="screen")
+    assert [block.is_visible() for block in made_up.locator(".code").all()] == [False, True]

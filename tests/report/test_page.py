@@ -175,6 +175,28 @@ def test_code_is_folded_and_one_switch_unfolds_it(soup):
     assert soup.select_one("label.switch > input")["type"] == "checkbox"
 
 
+def test_a_run_of_cells_without_output_is_one_fold_and_a_tagged_cell_has_none():
+    tagged = code("tagged")
+    tagged.metadata.tags = ["show-code"]
+    cells = [code("first"), code("second"), code("third", printed("shown")), tagged, code("fourth"), code("fifth")]
+    text = BeautifulSoup(export(new_markdown_cell("# T"), *cells, new_markdown_cell("end"), code(" ")),
+                         "html.parser").select_one(".text")
+    folded = [block.get_text().split() for block in text.select(".fold + .code")]
+    assert folded == [["first", "second", "third"], ["fourth", "fifth"]]
+    assert len(text.select(".fold")) == 2
+    assert [block.get_text().strip() for block in text.select(".code:not(.fold + .code)")] == ["tagged"]
+
+
+def test_of_all_fields_radio_buttons_alone_may_stand_in_an_output():
+    switch = '<fieldset><legend>L</legend><input type="radio" name="switch-a" id="switch-b" checked></fieldset>'
+    assert clean_html(switch) == switch
+    assert clean_html('<label for="switch-b">B</label>') == '<label for="switch-b">B</label>'
+    kept = clean_html('<input type="radio" name="n" id="main" value="v" onchange="alert(1)">')
+    assert kept == '<input type="radio">', "ids of the page stay its own"
+    for field in ("", "type=text name=switch-a", 'type="checkbox" id="switch-b"', "type=submit formaction=x"):
+        assert clean_html(f"<input {field}>text") == "text"
+
+
 def test_a_failed_run_says_so_at_the_top():
     cells = sample()
     cells.insert(5, code("boom", new_output("error", ename="ValueError", evalue="<b>no</b>", traceback=[])))
