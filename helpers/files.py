@@ -10,6 +10,7 @@ from helpers.config import ParameterError
 FIGURE_MARK = "normalisation study"  # in every figure that is written, so that no one else's is ever cleared away
 ROOT = Path(__file__).resolve().parent.parent  # relative paths in parameters start here, wherever Python started
 RECORDS = ROOT / "notebooks" / "records"
+NETWORKS = "networks.safetensors"  # in the output folder: what the page needs to let a reader draw
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -68,7 +69,7 @@ def writable_folder(folder: str | Path, parameter: str) -> Path:
 def clear_results(folder: Path) -> None:
     """Deletes what an earlier study left in its output folder, nothing else; summary.json first: it means success."""
     try:
-        for path in (folder / "summary.json", folder / "results.csv"):
+        for path in (folder / "summary.json", folder / "results.csv", folder / NETWORKS):
             path.unlink(missing_ok=True)
         (folder / "figures").mkdir(exist_ok=True)
         for path in (folder / "figures").glob("*.[ps][nv]g"):

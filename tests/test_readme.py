@@ -154,7 +154,7 @@ def test_the_table_of_results_is_the_published_records():
 
 
 def test_verdicts_and_headline_are_the_published_records():
-    """The verdicts with scipy alone, in the words of the notebook; headline and cause once the confirmation is whole."""
+    """The verdicts with scipy alone, in the notebook's words; headline and cause once the confirmation is whole."""
     records = results_records()
     said = " ".join(section("Results").split())
     for sentence in verdict_sentences(records):

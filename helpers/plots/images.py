@@ -55,16 +55,22 @@ def plot_augmentation(data: Dataset, recipe: Recipe, seed: int = 0) -> Figure:
     return captioned(figure, "png", title, subtitle, "Five images, eight versions of each")
 
 
+def most_wrong(wrong: DataFrame) -> list[int]:
+    """The twelve images that most runs get wrong, the worst first. wrong: from `wrong_frame`."""
+    counts = wrong.groupby("index").size().sort_values(ascending=False, kind="stable")
+    return counts.index[:12].tolist()
+
+
 @style()
 def plot_misclassified(wrong: DataFrame, images: Tensor, dataset_title: str, num_runs: dict[str, int]) -> Figure:
     """The twelve images that most runs get wrong, with how many runs of each variant, and as what they read it.
 
     wrong: from `wrong_frame`. images: uint8 (N, 28, 28), looked up by `index`. num_runs: of each norm.
     """
-    counts = wrong.groupby("index").size().sort_values(ascending=False, kind="stable")
-    figure, ax = canvas(0.1 + 0.93 * ((min(12, len(counts)) + 1) // 2))
+    shown = most_wrong(wrong)
+    figure, ax = canvas(0.1 + 0.93 * ((len(shown) + 1) // 2))
     facts = []
-    for number, index in enumerate(counts.index[:12]):
+    for number, index in enumerate(shown):
         mine = wrong[wrong["index"] == index]
         left = 0.08 + 2.06 * (number % 2)
         top = 0.05 + 0.93 * (number // 2)
@@ -79,7 +85,7 @@ def plot_misclassified(wrong: DataFrame, images: Tensor, dataset_title: str, num
         for line, text in enumerate(lines):
             ax.text(left + 0.89, top + 0.17 + 0.205 * line, text, weight="normal" if line else "bold")
         facts.append(", ".join(lines))
-    everyone = sum(counts == sum(num_runs.values()))
+    everyone = sum(wrong.groupby("index").size() == sum(num_runs.values()))
     title = f"{everyone} {'image is' if everyone == 1 else 'images are'} wrong in all {sum(num_runs.values())} runs"
     subtitle = (f"{dataset_title}: the images that most runs get wrong: index, true digit, and for each variant how "
                 "many of its runs err → what they mostly read")

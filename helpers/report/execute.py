@@ -12,7 +12,7 @@ import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
 
-from helpers.files import ROOT, clear_results, write_atomically
+from helpers.files import NETWORKS, ROOT, clear_results, write_atomically
 from helpers.report.content import ReportError
 from helpers.report.page import failure, to_html
 
@@ -67,9 +67,15 @@ def run(notebook: Path, folder: Path, parameters: dict):
         last = max(_code_cells(nb), key=lambda cell: cell.metadata.papermill.start_time or "")
         message = f"{stopped}; perhaps it ran out of memory"
         last.outputs = [nbformat.v4.new_output("error", ename=type(stopped).__name__, evalue=message)]
-    executed.with_suffix(".html").write_bytes(to_html(nb, executed).encode())
+    executed.with_suffix(".html").write_bytes(to_html(nb, executed, read_networks(folder)).encode())
     executed.write_bytes(nbformat.writes(nb).encode())
     return failure(nb)
+
+
+def read_networks(folder: Path) -> bytes:
+    """The trained networks that the notebook left for its page; empty where it left none."""
+    path = folder / NETWORKS
+    return path.read_bytes() if path.exists() else b""
 
 
 def copy_files(source: Path, target: Path) -> None:
@@ -103,7 +109,7 @@ def publish(new: Path, notebook: Path) -> None:
         for path in (ROOT, Path.home()):  # of this machine
             if path.name and json.dumps(str(path))[1:-1] in text:
                 raise ReportError(f"not published: an output of cell {count} holds the path {path}")
-    page = to_html(nb, notebook)  # it can fail, so nothing is written before
+    page = to_html(nb, notebook, read_networks(new))  # it can fail, so nothing is written before
     copy_files(new / "figures", notebook.parent.parent / "figures")
     copy_files(new / "records", notebook.parent / "records")
     write_atomically(notebook.with_suffix(".html"), page.encode())

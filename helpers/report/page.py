@@ -1,4 +1,4 @@
-"""An executed notebook as one HTML page: no script, nothing from elsewhere, formulas as MathML.
+"""An executed notebook as one HTML page: nothing from elsewhere, no script but ours, formulas as MathML.
 
 The page is nbconvert's, through the template in `template/`; what a template can't do is done here.
 """
@@ -15,6 +15,7 @@ from jinja2 import pass_context
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from helpers.report import try_it
 from helpers.report.content import clean_html, to_inline_svg, to_mathml
 
 SHOWN_TYPES = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
@@ -26,8 +27,11 @@ FOLDERS = re.compile(r"""(?x)  # of this machine, in a message
     | (?<![\w.:/]) (?:[A-Za-z]:)? [/\\] (?:[^\s/\\'"<>:]+ [/\\])+ (?=[^\s/\\])""")
 
 
-def to_html(nb, path: Path) -> str:
-    """Returns an executed notebook as the page that will lie at `path`; tidies it in place."""
+def to_html(nb, path: Path, networks: bytes = b"") -> str:
+    """Returns an executed notebook as the page that will lie at `path`; tidies it in place.
+
+    networks: the file for the section in which a reader draws (`results/networks.py`), if there are any.
+    """
     tidy(nb)
     numbers = itertools.count(1)
     exporter = HTMLExporter(
@@ -37,13 +41,16 @@ def to_html(nb, path: Path) -> str:
             "without_folders": partial(FOLDERS.sub, ""),
             "inline_svg": lambda source, alt: to_inline_svg(source, next(numbers), alt)})
     exporter.config.NbConvertBase.display_data_priority = SHOWN_TYPES
-    resources = {"failure": failure(nb), "metadata": {"name": path.stem}}
+    resources = {
+        "failure": failure(nb), "metadata": {"name": path.stem}, "policy": try_it.POLICY,
+        "try_it": try_it.section(networks)}
     soup = BeautifulSoup(exporter.from_notebook_node(nb, resources)[0], "html.parser")
     for formula in soup.select("span.tex.inline, span.tex.block"):
         mathml = to_mathml(formula.get_text(), formula["class"][1])
         formula.replace_with(BeautifulSoup(mathml, "html.parser"))
     set_headings(soup)
     join_code(soup)
+    fold_sections(soup)
     for number, table in enumerate(soup.find_all("table"), 1):
         heading = table.find_previous(HEADING)
         title = f": {heading.get_text()}" if heading else ""
@@ -157,6 +164,28 @@ def join_code(soup: BeautifulSoup) -> None:
         if target:
             target.insert(0, *list(code.children))
             cell.decompose()
+
+
+def fold_sections(soup: BeautifulSoup) -> None:
+    """A section or subsection whose heading's cell is tagged "folded" opens on demand; its heading stays."""
+    for cell in soup.select(".celltag_folded"):
+        heading = cell.find(HEADING)
+        fold = soup.new_tag("details", attrs={"class": "section"})
+        fold.append(soup.new_tag("summary", string=f"Show: {heading.get_text()}"))
+        for node in [*heading.next_siblings, *_cells_below(cell, heading.name)]:
+            fold.append(node)
+        heading.insert_after(fold)
+
+
+def _cells_below(cell, level: str) -> list:
+    """The cells of a section after its heading's. level: of the heading."""
+    cells = []
+    for below in cell.find_next_siblings(class_="cell"):
+        headings = below.find_all(HEADING)
+        if any(heading.name <= level for heading in headings):
+            break
+        cells.append(below)
+    return cells
 
 
 def set_table(table) -> None:

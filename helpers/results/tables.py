@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import numpy as np
 import torch
 from pandas import DataFrame, set_option
 from torch import Tensor
 
 from helpers.config import VARIANTS, RunConfig
-from helpers.data import NUM_CLASSES, Dataset
 from helpers.machine import environment
 from helpers.model import BLOCKS, build_model, make_norm, num_parameters
 from helpers.results.comparisons import MARGIN, SHORT, verdict_words
 from helpers.results.frames import Records, environments_frame
-from helpers.results.words import plural
 
 # Readers see tables whole, however long and whatever their own settings.
 set_option("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None)
@@ -43,13 +40,6 @@ def environment_table(device: str) -> DataFrame:
     return DataFrame({"value": environment(device)}).rename_axis("environment")
 
 
-def label_table(data: Dataset) -> DataFrame:
-    """Images of each class, in training and validation."""
-    table = DataFrame({"training images": np.bincount(data.train_labels, minlength=NUM_CLASSES),
-                       "validation images": np.bincount(data.val_labels, minlength=NUM_CLASSES)})
-    return table.rename(str).rename_axis("digit")
-
-
 def parameter_table(num_groups: int, batch_size: int) -> DataFrame:
     """For each block what a norm learns, and how many means it computes from a batch."""
     learned = {}
@@ -70,23 +60,6 @@ def parameter_table(num_groups: int, batch_size: int) -> DataFrame:
 def _learned(norm: str, num_groups: int) -> list[int]:
     """How many numbers the norm of each block learns."""
     return [num_parameters(make_norm(norm, channels, size, num_groups)) for _, channels, size, _ in BLOCKS]
-
-
-def network_table(num_groups: int) -> DataFrame:
-    """The three networks side by side."""
-    rows = {}
-    for norm, variant in VARIANTS.items():
-        net = build_model(norm, num_groups)
-        total = num_parameters(net)
-        learned = sum(_learned(norm, num_groups))
-        groups = f" ({plural(num_groups, 'group')})" if norm == "group" else ""
-        rows[variant.title] = {
-            "parameters": f"{total:,}", "in convolutions": f"{total - learned:,}",
-            "in normalisation": f"{learned:,} ({100 * learned / total:.0f} %)",
-            "one mean for each": f"{variant.mean_of}{groups}",
-            "needs running averages": "yes" if list(net.buffers()) else "no",
-            "L1 penalty": "yes" if variant.l1 else "no"}
-    return DataFrame(rows).T.rename_axis("variant")
 
 
 @torch.no_grad()

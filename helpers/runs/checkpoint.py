@@ -15,6 +15,7 @@ from helpers.config import RunConfig
 from helpers.data import Dataset
 from helpers.fast_layers import fast_model
 from helpers.files import write_atomically
+from helpers.runs.weights import FILE_NAME, write_weights
 from helpers.training import VERSION, State, start
 
 HISTORY_COLUMNS = {"epoch", "lr", "train_loss", "l1_penalty", "train_accuracy", "val_loss", "val_accuracy",
@@ -42,6 +43,11 @@ class Checkpoint:
                     "optimizer": state.optimizer.state_dict(), "average": average, "history": state.history}, content)
         # torch.load does not notice a flipped bit in a tensor: the last 32 bytes do
         write_atomically(self.path, content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
+
+    def save_network(self, state: State) -> None:
+        """Writes the network that was validated beside the checkpoint (`weights.py`)."""
+        run = identity(self.config, self.data.fingerprint)
+        write_weights(self.path.with_name(FILE_NAME), state.validated, run)
 
     def load(self) -> State | None:
         """The saved state; None without one. What can't be used is set aside with a warning. Raises OSError."""

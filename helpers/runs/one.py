@@ -82,6 +82,8 @@ def fit(config: RunConfig, data: Dataset, checkpoint: Checkpoint | None = None,
                 checkpoint.save(state)
             tell(len(state.history), num_batches)
             clock = time.perf_counter()
+        if checkpoint:
+            checkpoint.save_network(state)
         return result_of(state, config, data)
 
 

@@ -67,5 +67,6 @@ def _end_epoch(run: Run, state: State, updates: Updates, means: dict[str, float]
 
 
 def _keep(run: Run, state: State, updates: Updates) -> dict:
+    run.checkpoint.save_network(state)
     state.evaluation = state.evaluation or updates.evaluate(state)  # None: every epoch was in the checkpoint
     return run.write_record(run.make_record(result_of(state, run.config, run.data)))

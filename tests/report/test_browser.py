@@ -1,22 +1,18 @@
 """The reports in Debian's Chromium, the network cut: what readers see, in both schemes, on a phone and on paper."""
 
-import shutil
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from support import NOTEBOOKS
 
 from helpers.plots.style import blank, captioned, render, style
 from helpers.report.page import to_html
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 REPORTS = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.html"))}
-
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine (Debian: apt-get install chromium)")
 
 
 @pytest.fixture(scope="module", params=["digits", *REPORTS])
@@ -25,14 +21,6 @@ def path(request) -> Path:
     if request.param == "digits":
         return request.getfixturevalue("digits_report")[0] / "out" / "mnist_normalization.html"
     return REPORTS[request.param]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,6 @@ from helpers.results.frames import final_frame
 def test_parameter_table_adds_up_to_the_norms_share():
     table = tables.parameter_table(2, 64)
     assert list(table.iloc[-1, 1:4]) == ["64,448", "200", "200"] and list(table.iloc[0, 4:]) == ["64", "128", "16"]
-    networks = tables.network_table(2)
-    assert list(networks["parameters"]) == ["75,080", "10,832", "10,832"]
-    assert list(networks["needs running averages"]) == ["no", "no", "yes"]
 
 
 def test_batchnorm_alone_depends_on_the_neighbours():

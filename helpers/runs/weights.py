@@ -1,0 +1,58 @@
+"""A run's network, as it was validated: `weights.safetensors` in the run's folder, and published ones in records/."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from helpers.config import RunConfig
+from helpers.files import write_atomically
+from helpers.model import Net, build_model
+
+FILE_NAME = "weights.safetensors"
+
+
+def write_weights(path: Path, net: nn.Module, run: dict) -> None:
+    """Writes a network whole or not at all. run: its `identity`."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    metadata = {"run": json.dumps(run, sort_keys=True), "sha256": _digest(tensors)}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """A network's tensors and the identity of its run. Raises ValueError for a damaged file, and OSError."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+            metadata = file.metadata()
+        run = json.loads(metadata["run"])
+    except OSError:
+        raise
+    except Exception as error:  # safetensors has an error type of its own
+        raise ValueError(f"{path.name} holds no network ({error})") from error
+    if metadata.get("sha256") != _digest(tensors):
+        raise ValueError(f"{path.name} is damaged")
+    return tensors, run
+
+
+def load_network(path: str | Path) -> Net:
+    """The trained network of a weights file, in evaluation mode.
+
+    `load_network("notebooks/records/layer.safetensors")` is the published one with LayerNorm. It takes images
+    (N, 1, 28, 28) as `helpers.data.normalize` gives them. Raises ValueError for a damaged file, and OSError.
+    """
+    tensors, run = read_weights(Path(path))
+    config = RunConfig.from_dict(run["config"])
+    net = build_model(config.norm, config.num_groups or 2)
+    net.load_state_dict(tensors)
+    return net.eval()
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
