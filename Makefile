@@ -7,13 +7,16 @@ ARGS ?=
 RUN = .venv/bin/python -m
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: report test publish speed confirm help
+.PHONY: report test study publish speed confirm lab help
 
 report: .venv/.installed  # execute the study and export it to runs/report/
 	@$(RUN) helpers.report $(ARGS)
 
-test: .venv/.installed  # the whole test suite
+test: .venv/.tested  # the whole test suite
 	@$(RUN) pytest $(ARGS)
+
+study: .venv/.installed  # the same, every run trained here, none taken from the published records
+	@$(RUN) helpers.report -p reuse_records False $(ARGS)
 
 publish: .venv/.installed  # run on MNIST, then refresh the committed notebook, its page and figures/
 	@$(RUN) helpers.report --publish $(ARGS)
@@ -24,6 +27,9 @@ speed: .venv/.installed  # measure the time an epoch takes, to runs/speed/
 confirm: .venv/.installed  # train and publish what is missing of the confirmation (records/plan.md)
 	@$(RUN) helpers.runs.confirm
 
+lab: .venv/.lab  # the study in JupyterLab
+	@$(RUN) jupyterlab $(ARGS) notebooks/mnist_normalization.ipynb
+
 help:  # this list
 	@sed -n 's/^\([a-z]*\):.*  # /make \1: /p' Makefile
 	@echo "Parameters: make report ARGS=\"-p seeds '[0,1]' -p num_epochs 5\""
@@ -33,4 +39,14 @@ help:  # this list
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "Installing requirements.txt into .venv"
 	@$(RUN) pip install -q -r requirements.txt
+	@touch $@
+
+.venv/.tested: .venv/.installed tests/requirements.txt
+	@echo "Installing tests/requirements.txt into .venv"
+	@$(RUN) pip install -q -r tests/requirements.txt
+	@touch $@
+
+.venv/.lab: .venv/.installed
+	@echo "Installing JupyterLab into .venv"
+	@$(RUN) pip install -q "jupyterlab>=4.2"
 	@touch $@

@@ -14,8 +14,8 @@ KEPT = ("torch", "torchvision", "numpy")  # the running kernel uses them; they m
 
 
 def missing_requirements(text: str) -> list[str]:
-    """Returns the lines of a requirements.txt, above "# for the tests", that are not satisfied."""
-    lines = [line.split("#")[0].strip() for line in text.split("# for the tests")[0].splitlines()]
+    """Returns the lines of a requirements.txt that are not satisfied."""
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
     return [line for line in lines if line and not is_satisfied(Requirement(line))]
 
 

@@ -98,7 +98,7 @@ def test_only_what_is_missing_is_installed(monkeypatch):
 
     monkeypatch.setattr(colab, "version", fake_version)
     text = ("torch>=2.6\npandas>=2.1  # tables\nscipy>=1.11\n# note\nbleach[css]>=6.1\nbleach>=6.1\n"
-            "torchsummary>=1.5\n# for the tests\npytest>=8\n")
+            "torchsummary>=1.5\n")
     assert colab.missing_requirements(text) == ["scipy>=1.11", "bleach[css]>=6.1", "torchsummary>=1.5"]
 
 

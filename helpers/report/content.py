@@ -22,6 +22,8 @@ SWITCH = {"type": re.compile("radio"), "name": re.compile(r"switch-\w+"), "id": 
 # Colours of our figures -> those of the page's scheme, so that one SVG stands on light and on dark ground.
 SCHEME = {"#1a1a1a": "currentColor", "#000000": "currentColor", "#4d4d4d": "var(--muted)", "#808080": "var(--muted)",
           "#ffffff": "var(--page)", "#e4e4e4": "var(--line)", "#eeeeee": "var(--panel)"}
+# What could load, run or cover the page: such an SVG becomes an <img>, in which it can't. A text may fall under it too.
+ACTIVE = r'(?i)(href="|url\()(?!#)|\son\w+="|image-set|position|\\'
 SVG_TAGS = "svg g defs path text tspan use clipPath rect"
 CLEANER = bleach.Cleaner(
     HTML_TAGS.split(), {"*": HTML_ATTRIBUTES.split(), "a": ["href"], "img": ["src"], "label": ["for"],
@@ -56,7 +58,7 @@ def to_inline_svg(source: str, number: int, alt: str) -> str:
     svg = ElementTree.tostring(root, encoding="unicode")
     tags = {node.tag for node in root.iter()}
     is_ours = root.get("data-from") == FIGURE_MARK and tags.issubset(SVG_TAGS.split())
-    is_active = re.search(r'(href="|url\()(?!#)|\son\w+="', svg)
+    is_active = re.search(ACTIVE, svg)
     return svg if is_ours and not is_active else ""
 
 
@@ -68,6 +70,7 @@ def to_mathml(tex: str, display: str = "inline") -> str:
     except Exception as error:  # the converter raises its own types and bare IndexErrors alike
         raise refusal from error
     for node in root.iter():
+        node.attrib.pop("href", None)
         node.text = html.unescape(node.text or "")  # the converter writes "&#x003BC;" as text
         stays_tex = "\\" in node.text or (node.text == "&" and r"\&" not in tex)
         if stays_tex or (len(node) == 1 and node.tag in ("mfrac", "munder", "mover")):  # lacks a part

@@ -7,8 +7,11 @@ import html
 import itertools
 import os
 import re
+import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 from bs4 import BeautifulSoup
 from jinja2 import pass_context
@@ -16,7 +19,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from helpers.report import try_it
-from helpers.report.content import clean_html, to_inline_svg, to_mathml
+from helpers.report.content import ReportError, clean_html, to_inline_svg, to_mathml
 
 SHOWN_TYPES = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -38,6 +41,7 @@ def to_html(nb, path: Path, networks: bytes = b"") -> str:
         template_name="template", extra_template_basedirs=[str(Path(__file__).parent)],
         exclude_input_prompt=True, exclude_output_prompt=True, filters={
             "markdown2html": markdown_to_html, "clean_html": clean_html,
+            "base64_alone": partial(re.sub, "[^A-Za-z0-9+/=]", ""),
             "without_folders": partial(FOLDERS.sub, ""),
             "inline_svg": lambda source, alt: to_inline_svg(source, next(numbers), alt)})
     exporter.config.NbConvertBase.display_data_priority = SHOWN_TYPES
@@ -45,9 +49,8 @@ def to_html(nb, path: Path, networks: bytes = b"") -> str:
         "failure": failure(nb), "metadata": {"name": path.stem}, "policy": try_it.POLICY,
         "try_it": try_it.section(networks)}
     soup = BeautifulSoup(exporter.from_notebook_node(nb, resources)[0], "html.parser")
-    for formula in soup.select("span.tex.inline, span.tex.block"):
-        mathml = to_mathml(formula.get_text(), formula["class"][1])
-        formula.replace_with(BeautifulSoup(mathml, "html.parser"))
+    for number, cell in enumerate(soup.select(".cell"), 1):
+        set_formulas(cell, number)
     set_headings(soup)
     join_code(soup)
     fold_sections(soup)
@@ -66,7 +69,7 @@ def to_html(nb, path: Path, networks: bytes = b"") -> str:
         link["href"] = re.sub(r"\.ipynb$", ".html", link["href"])  # a notebook beside it has a page
         if not os.path.exists(path.parent / link["href"]):  # it would lead nowhere
             link.unwrap()
-    return str(soup)
+    return str(soup).encode(errors="replace").decode()  # half a character can't be written
 
 
 def tidy(nb) -> None:
@@ -114,8 +117,26 @@ class Renderer(IPythonRenderer):
     def block_math(self, body: str) -> str:
         return self.inline_math(body, "block")
 
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        name = url.removeprefix("attachment:")
+        if name != url and name not in self.attachments:
+            return html.escape(text)  # the picture was not kept with the notebook
+        return super().image(text, url, title)
+
     def latex_environment(self, name: str, body: str) -> str:
         return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+
+def set_formulas(cell, number: int) -> None:
+    """Formulas of the page's `number`th cell become MathML; what has no such form stays TeX, with a warning."""
+    for formula in cell.select("span.tex.inline, span.tex.block"):
+        tex = formula.get_text()
+        try:
+            mathml = to_mathml(tex, formula["class"][1])
+            formula.replace_with(BeautifulSoup(mathml, "html.parser"))
+        except ReportError:
+            print(f"warning: cell {number}: no MathML for ${shorten(tex, 60)}$, shown as typed", file=sys.stderr)
+            formula.replace_with(f"${tex}$")
 
 
 @pass_context
@@ -132,16 +153,18 @@ def set_headings(soup: BeautifulSoup) -> None:
     text = soup.find(class_="text")
     if not text.find(HEADING):
         text.insert(0, soup.new_tag("h1", string=soup.title.string))
-    ids = ["contents", "failed", "main", "all-code", ""]
+    ids = Counter(["contents", "failed", "main", "all-code", ""])
     level = 0
     for heading in text.find_all(HEADING):
         level = min(max(int(heading.name[1]), 2), level + 1)
         heading.name = f"h{level}"
         title = heading.get_text()
         slug = re.sub(r"\W+", "-", title.lower()).strip("-")
+        name = slug
         while slug in ids:
-            slug += "-2"
-        ids.append(slug)
+            ids[name] += 1
+            slug = f"{name}-{ids[name]}"
+        ids[slug] = 1
         heading["id"] = slug
         if level in (2, 3):
             entry = f'<li class="h{level}"><a href="#{slug}">{html.escape(title)}</a></li>'
@@ -170,6 +193,8 @@ def fold_sections(soup: BeautifulSoup) -> None:
     """A section or subsection whose heading's cell is tagged "folded" opens on demand; its heading stays."""
     for cell in soup.select(".celltag_folded"):
         heading = cell.find(HEADING)
+        if not heading:
+            continue
         fold = soup.new_tag("details", attrs={"class": "section"})
         fold.append(soup.new_tag("summary", string=f"Show: {heading.get_text()}"))
         for node in [*heading.next_siblings, *_cells_below(cell, heading.name)]:

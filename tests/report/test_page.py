@@ -13,7 +13,7 @@ from support import ROOT
 
 from helpers.files import FIGURE_MARK
 from helpers.plots.style import described, render
-from helpers.report.content import ReportError, clean_html, to_inline_svg, to_mathml
+from helpers.report.content import clean_html, to_inline_svg, to_mathml
 from helpers.report.page import to_html
 
 STYLE = ROOT / "helpers" / "report" / "template" / "style.css"
@@ -129,10 +129,39 @@ def test_formulas_are_mathml_and_code_is_not(soup):
 
 
 @pytest.mark.parametrize("tex", [
-    r"\foo{x}", r"\frac{1", r"\binom{1}", r"\overset{a}", r"\begin{aligned} a &= b \end{aligned}", r"x^"])
-def test_a_formula_that_stays_tex_fails_the_export(tex):
-    with pytest.raises(ReportError, match=re.escape(tex)):
-        export(new_markdown_cell(f"# T\n\n${tex}$"))
+    r"\foo{x}", r"\frac{1", r"\binom{1}", r"\overset{a}", r"\begin{aligned} a &= b \end{aligned}", r"x^",
+    "HOME/data_", " ", "{" * 2000])
+def test_a_formula_without_mathml_is_shown_as_typed(tex, capsys):
+    page = BeautifulSoup(export(new_markdown_cell("# T"), new_markdown_cell(f"a ${tex}$ b")), "html.parser")
+    assert f"${tex}$" in page.select_one(".text").get_text()
+    assert capsys.readouterr().err.startswith("warning: cell 2: no MathML for $")
+
+
+def test_what_the_exporter_meets_does_not_end_it():
+    png = new_output("display_data", {"image/png": 'AA=="><meta http-equiv="refresh" content="0;url=http://e">'})
+    cells = [new_markdown_cell("# T\n\n![gone](attachment:no.png) half \ud83d a character $\\href{javascript:x}{y}$"),
+             code("png", png), new_markdown_cell("no heading", metadata={"tags": ["folded"]}),
+             new_markdown_cell("## Same\n\n" * 500 + "## Same-2")]
+    text = export(*cells)
+    text.encode()
+    page = BeautifulSoup(text, "html.parser")
+    assert len(page.find_all("meta", {"http-equiv": True})) == 1 and "javascript" not in text
+    assert "gone half ? a character" in page.get_text()
+    ids = [heading["id"] for heading in page.find_all("h2")]
+    assert len(set(ids)) == len(ids) == 501
+
+
+def test_a_section_that_few_need_is_folded_and_its_heading_stays():
+    tags = {"tags": ["folded"]}
+    page = BeautifulSoup(export(
+        new_markdown_cell("# T"), new_markdown_cell("## A\n\ntext", metadata=tags), code("inside"),
+        new_markdown_cell("### A1\n\nmore"), new_markdown_cell("## B"), new_markdown_cell("### B1", metadata=tags),
+        code("below"), new_markdown_cell("### B2\n\nopen")), "html.parser")
+    folds = page.select("details.section")
+    assert [fold.summary.get_text() for fold in folds] == ["Show: A", "Show: B1"]
+    assert [heading.get_text() for heading in page.select("h2, h3") if heading.find_parent("details")] == ["A1"]
+    assert "inside" in folds[0].get_text() and "more" in folds[0].get_text() and "below" in folds[1].get_text()
+    assert not page.find(string="open").find_parent("details")
 
 
 def test_tables(soup):
@@ -159,6 +188,8 @@ def test_our_figures_are_text_and_shapes_and_all_have_alt_texts(soup):
 
 
 @pytest.mark.parametrize("inside", [
+    '<g style="position: fixed"/>', "<g style='fill: image-set(\"http://e\")'/>", r'<g style="fill: u\72l(http://e)"/>',
+    '<g style="fill: URL(http://e)"/>', '<a href="DATA:text/html,x"><g/></a>',
     "<script>alert(1)</script>", '<path onclick="alert(1)"/>', '<use href="https://example.org/a.svg#b"/>',
     '<use xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="data:x"/>', "<foreignObject/>",
     '<use xmlns:x="http://www.w3.org/1999/xlink" x:href="data:x"/>', "<a xmlns='http://www.w3.org/1999/xhtml'/>",
