@@ -7,7 +7,7 @@ ARGS ?=
 RUN = .venv/bin/python -m
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: report test study publish speed confirm lab help
+.PHONY: report test study publish speed confirm course lab help
 
 report: .venv/.installed  # execute the study and export it to runs/report/
 	@$(RUN) helpers.report $(ARGS)
@@ -27,6 +27,9 @@ speed: .venv/.installed  # measure the time an epoch takes, to runs/speed/
 confirm: .venv/.installed  # train and publish what is missing of the confirmation (records/plan.md)
 	@$(RUN) helpers.runs.confirm
 
+course: .venv/.course  # the exercises: a student's copy and the executed solution, to runs/course/
+	@$(RUN) helpers.course
+
 lab: .venv/.lab  # the study in JupyterLab
 	@$(RUN) jupyterlab $(ARGS) notebooks/mnist_normalization.ipynb
 
@@ -44,6 +47,11 @@ help:  # this list
 .venv/.tested: .venv/.installed tests/requirements.txt
 	@echo "Installing tests/requirements.txt into .venv"
 	@$(RUN) pip install -q -r tests/requirements.txt
+	@touch $@
+
+.venv/.course: .venv/.installed
+	@echo "Installing nbgrader into .venv"
+	@$(RUN) pip install -q "nbgrader>=0.9"
 	@touch $@
 
 .venv/.lab: .venv/.installed

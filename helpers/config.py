@@ -72,7 +72,7 @@ ALL_NORMS = {**VARIANTS, **CONTROLS}
 NORM = one_of(*ALL_NORMS)
 NORMS = list_of(one_of(*VARIANTS), "of " + ", ".join(map(repr, VARIANTS)))
 NUM_GROUPS = one_of(1, 2, 4)  # the common divisors of every block's channels: 16, 32, 12, 16
-POSITIVE = number("above 0", lambda value: value > 0)
+LR = number("of at least 1e-12", lambda value: value >= 1e-12)  # less moves no weight in float32
 NOT_NEGATIVE = number("of at least 0", lambda value: value >= 0)
 BELOW_ONE = number("of at least 0 and below 1", lambda value: 0 <= value < 1)
 UP_TO_ONE = number("of at least 0 and at most 1", lambda value: 0 <= value <= 1)
@@ -100,7 +100,7 @@ class Recipe(Checked):
     """How a run is trained. The defaults, the recipe `tuned`, were chosen on a hold-out (records/search.csv)."""
 
     batch_size: int = parameter(64, integer(1))         # images an update; the historical value, for a fair comparison
-    lr: float = parameter(0.2, POSITIVE)                # the schedule's peak; best on the hold-out of 0.05 to 0.4
+    lr: float = parameter(0.2, LR)                      # the schedule's peak; best on the hold-out of 0.05 to 0.4
     momentum: float = parameter(0.9, BELOW_ONE)         # the usual value
     nesterov: bool = parameter(True, BOOLEAN)           # looks one step ahead; free
     weight_decay: float = parameter(0.0, NOT_NEGATIVE)  # on convolution weights; 1e-4 and 5e-4 did no better
@@ -121,8 +121,8 @@ class Recipe(Checked):
     def __post_init__(self):
         super().__post_init__()
         for one in fields(self):
-            if isinstance(one.default, float):  # 10 and 10.0 are the same rotation, and the same run
-                self._set(one.name, float(getattr(self, one.name)))
+            if isinstance(one.default, float):  # 10 and 10.0, -0.0 and 0.0 are the same run
+                self._set(one.name, float(getattr(self, one.name)) + 0.0)
 
     def without_l1(self) -> "Recipe":
         """The same without a penalty. Its target is set too, so that equal trainings are equal recipes."""
@@ -177,7 +177,7 @@ class Study(Parameters):
     recipe: str = parameter("tuned", one_of(*RECIPES))
     seeds: tuple[int, ...] = parameter((0, 1, 2, 3, 4), SEEDS)
     num_epochs: int = parameter(20, EPOCHS)
-    reuse_records: bool = parameter(False, BOOLEAN)  # take published runs instead of training them
+    reuse_records: bool | str = parameter("rest", one_of("rest", True, False))  # "rest": all but the first seed's
     output_dir: str | None = parameter(None, OUTPUT_DIR)
     changes: Mapping = field(default_factory=dict)  # values of Recipe's fields that replace the recipe's own
     data_dir: str | None = parameter(None, DATA_DIR)
@@ -205,9 +205,10 @@ class Study(Parameters):
     def from_dict(cls, values: Mapping) -> "Study":
         """As the others; a field of the recipe that has a value goes into `changes`."""
         recipe_fields = Recipe.own_rules()
-        own = {name: value for name, value in values.items() if name not in recipe_fields}
-        changes = {name: values[name] for name in recipe_fields if values.get(name) is not None}
-        return replace(super().from_dict(own), changes=changes)
+        parsed = cls.parsed(values)
+        own = {name: value for name, value in parsed.items() if name not in recipe_fields}
+        changes = {name: parsed[name] for name in recipe_fields if parsed.get(name) is not None}
+        return cls(**own, changes=changes)
 
     def training_recipe(self) -> Recipe:
         """The named recipe with this study's changes in it."""

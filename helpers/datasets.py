@@ -4,22 +4,26 @@
 import gzip
 import hashlib
 import io
+import itertools
 import math
 import os
+import re
 import threading
 import time
+import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
+from tqdm import tqdm
 
 from helpers.config import one_of
 from helpers.data import DataError, Dataset
-from helpers.files import ROOT, clear_debris, write_atomically
+from helpers.files import ROOT, clear_debris, locked, shown, write_atomically
 
 # name of the unpacked IDX file -> SHA-256 of its content, shape of what it holds
 MNIST_FILES = {
@@ -28,10 +32,17 @@ MNIST_FILES = {
     "t10k-images-idx3-ubyte": ("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", (10_000, 28, 28)),
     "t10k-labels-idx1-ubyte": ("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", (10_000,)),
 }
-PROBE_SECONDS = 10.0  # for a mirror to send the smallest file; `auto` must fall back within 20 s
-STALL_SECONDS = 10.0  # without a byte, then the next mirror
-DOWNLOAD_SECONDS = 900.0  # for one file, the largest of 10 MB: 11 kB a second
-MOST_BYTES = 20_000_000
+PLACES = ("*", "MNIST/raw/*", "*/*", "*/*/*", "*/*/*/*")  # in the data folder; the second is torchvision's
+MOST_FILES = 20_000  # that are looked at: somebody may name a home folder
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+AGENT = "Mozilla/5.0 (compatible; normalisation study)"  # some mirrors refuse Python's own name
+BUSY = (408, 429, 500, 502, 503, 504)  # answers of a mirror that may do better a moment later
+PAUSES = (1.0, 2.0)    # seconds before a busy mirror is asked again
+LEAST_RATE = 30_000    # bytes a second
+STALL_SECONDS = 8.0    # that a mirror may fall behind that rate, then the next one is asked
+WASTED_SECONDS = 15.0  # that all together may fall behind: `auto` must fall back within 20 s
+ARCHIVE_BYTES = 11_594_722  # of the four archives
+MOST_BYTES = 12_000_000     # of one
 
 
 class _NoMirror(Exception):
@@ -51,7 +62,9 @@ def load_dataset(dataset: str = "auto", data_dir: str | Path | None = None, hold
         if dataset != "auto":
             raise DataError(str(error)) from None
         digits = load_digits()
-        data = replace(digits, notice=f"MNIST could not be had, so this is **not MNIST**. {digits.notice}")
+        reason = str(error).removeprefix("dataset: ").partition("; put its")[0]
+        notice = f"MNIST could not be had, so this is **not MNIST** ({reason}). {digits.notice}"
+        data = replace(digits, notice=notice)
     return data.with_holdout(holdout) if holdout else data
 
 
@@ -75,16 +88,17 @@ def load_digits(_: object = None) -> Dataset:
 def load_mnist(data_dir: str | Path | None) -> Dataset:
     """MNIST from `data_dir`, downloaded into it where it is missing, and checked against the published SHA-256."""
     folder = _data_folder(data_dir)
-    content = {name: find_file(name, folder) for name in MNIST_FILES}
-    missing = [name for name, found in content.items() if found is None]
+    content = find_mnist(folder)
+    missing = [name for name in MNIST_FILES if name not in content]
     if missing:
         try:
             content = _download(folder)
         except _NoMirror as error:
-            if len(missing) == len(MNIST_FILES):
-                raise
-            # whoever has some of them wants MNIST, not a stand-in
-            raise DataError(f"data_dir: {folder} lacks {', '.join(missing)}; {error}") from None
+            if content:  # whoever has some of them wants MNIST, not a stand-in
+                raise DataError(f"data_dir: {folder} lacks {', '.join(missing)}; {error}") from None
+            names = {path.name for path in _paths_below(folder) if path.suffix not in ("", ".lock")}
+            held = ", ".join(sorted(names)[:3]) or "nothing"
+            raise _NoMirror(f"dataset: MNIST is not in {shown(folder)} (there: {held}) and {error}") from None
     tensors = []
     for name, (_, shape) in MNIST_FILES.items():
         values = torch.frombuffer(bytearray(content[name]), dtype=torch.uint8)[-math.prod(shape):]  # no header
@@ -98,116 +112,168 @@ DATASETS = {"mnist": load_mnist, "digits": load_digits}
 
 def _data_folder(data_dir: str | Path | None) -> Path:
     """Relative to the project's folder; from the environment, relative to where the user stands if it is there."""
-    named = os.environ.get("MNIST_DATA_DIR") if data_dir is None else None
-    folder = Path(data_dir or named or "data")
+    named = data_dir or os.environ.get("MNIST_DATA_DIR")
+    parameter = "data_dir" if data_dir else "MNIST_DATA_DIR"
     try:
-        folder = folder.expanduser()
-        return folder if named and folder.is_dir() else ROOT / folder
+        folder = Path(named or "data").expanduser()
+        if data_dir or not folder.is_dir():
+            folder = ROOT / folder
+        if named and not folder.is_dir():
+            raise NotADirectoryError("to download MNIST into it, make it first")
     except (OSError, RuntimeError) as error:  # RuntimeError: "~name" where there is no such user
-        raise DataError(f"data_dir: got {str(folder)!r}, which is no folder ({error})") from None
+        raise DataError(f"{parameter}: got {str(named)!r}, which is no folder ({error})") from None
+    return folder
 
 
-def find_file(name: str, folder: Path) -> bytes | None:
-    """The verified bytes of an IDX file of MNIST, or None. Raises DataError when no copy there is the published one."""
+def find_mnist(folder: Path) -> dict[str, bytes]:
+    """The verified content of MNIST's files in and below `folder`, by their usual names; theirs may differ.
+
+    Raises DataError when one is missing and a file that is not the published one has its name.
+    """
+    found = {}
     faults = []
-    raw = folder / "MNIST" / "raw"
-    for path in (folder / name, folder / f"{name}.gz", raw / name, raw / f"{name}.gz"):
-        opener = gzip.open if path.suffix == ".gz" else open
+    for path in _paths_below(folder):
+        plain = re.sub(r"[._]", "-", path.name.lower().removesuffix(".gz"))
+        is_named = plain in MNIST_FILES and path.parent in (folder, folder / "MNIST" / "raw")
+        fault = f"is not MNIST's {plain} (its SHA-256 differs from the published one)"
         try:
-            if path.is_file():
-                with opener(path, "rb") as file:
-                    return _read_verified(name, file)
-        except DataError as error:
-            faults.append(f"{path} {error}")
+            content = _read(path, is_named)
+            digest = hashlib.sha256(content).hexdigest()
+            found |= {name: content for name, (published, _) in MNIST_FILES.items() if published == digest}
         except (OSError, EOFError, zlib.error) as error:
-            faults.append(f"{path} can't be read ({error})")
-    if faults:
-        raise DataError(f"data_dir: {'; '.join(faults)}; delete it to download it again, or name another folder")
-    return None
+            fault = f"can't be read ({error})"
+        if is_named:
+            faults.append((plain, f"{path} {fault}"))
+        if len(found) == len(MNIST_FILES):
+            return found
+    texts = dict.fromkeys(text for name, text in faults if name not in found)
+    if texts:
+        hint = "delete it to download it again, or name another folder"
+        raise DataError(f"data_dir: {'; '.join(texts)}; {hint}")
+    return found
 
 
-def _read_verified(name: str, file) -> bytes:
-    """The content of MNIST's file `name`. Raises DataError for any other content."""
-    digest, shape = MNIST_FILES[name]
-    content = file.read(math.prod(shape) + 17)  # a header has at most 16 bytes; no more, whatever it unpacks to
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise DataError(f"is not MNIST's {name} (its SHA-256 differs from the published one)")
-    return content
+def _paths_below(folder: Path) -> Iterator[Path]:
+    """What lies in and a few levels below a folder, the usual places first; some of it twice."""
+    paths = itertools.chain.from_iterable(map(folder.glob, PLACES))
+    return itertools.islice(paths, MOST_FILES)
+
+
+def _read(path: Path, is_named: bool) -> bytes:
+    """The content of a file, unpacked; empty for a folder, and where neither size nor name is MNIST's."""
+    sizes = {math.prod(shape) + 4 + 4 * len(shape) for _, shape in MNIST_FILES.values()}  # with the header
+    if not path.is_file():
+        return b""
+    with open(path, "rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+        size = path.stat().st_size
+        if is_packed:
+            file.seek(-4, os.SEEK_END)
+            size = int.from_bytes(file.read(), "little")  # as an archive's last bytes say
+        if size not in sizes and not is_named:
+            return b""
+        file.seek(0)
+        unpacked = gzip.GzipFile(fileobj=file) if is_packed else file
+        return unpacked.read(max(sizes) + 1)  # no more, whatever it unpacks to
 
 
 def _download(folder: Path) -> dict[str, bytes]:
-    """Downloads MNIST into `folder`/MNIST/raw and returns its four files; two processes download them once."""
+    """The four files, those that are missing downloaded into `folder`/MNIST/raw; two processes download once."""
     raw = folder / "MNIST" / "raw"
     try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".download.lock"):
-            clear_debris(raw)
-            content = {name: find_file(name, raw) for name in MNIST_FILES}
-            if None in content.values():  # else another process was faster
-                content = _download_from_mirrors(folder)
-                for name, unpacked in content.items():
-                    write_atomically(raw / name, unpacked)
+        folder.mkdir(exist_ok=True)
+        with locked(folder / ".download.lock"):
+            content = find_mnist(folder)
+            missing = [name for name in MNIST_FILES if name not in content]
+            if missing:  # else another process was faster
+                content |= _download_from_mirrors(missing)
+                raw.mkdir(parents=True, exist_ok=True)
+                clear_debris(raw)
+            for name in missing:
+                write_atomically(raw / name, content[name])
             return content
-    except OSError as error:  # filelock's Timeout is one too
+    except OSError as error:
         raise DataError(f"data_dir: {folder} can't be written ({error.strerror or error})") from None
 
 
-def _download_from_mirrors(folder: Path) -> dict[str, bytes]:
+def _download_from_mirrors(names: list[str]) -> dict[str, bytes]:
+    """The files from the first mirrors that have them. Raises _NoMirror, with what each mirror did."""
+    content = {}
     faults = []
-    for url, answer in _probe().items():
-        try:
-            if answer == "ok":
-                return {name: _fetch(url, name) for name in MNIST_FILES}
-        except Exception as error:  # whatever a mirror sends, the next one is asked
-            answer = _one_line(error)
-        faults.append(f"{url}: {answer}")
-    raise _NoMirror(f"dataset: MNIST is not in {folder} and no mirror delivers it ({'; '.join(faults)}); "
+    patience = WASTED_SECONDS
+    for url in os.environ.get("MNIST_MIRRORS", "").replace(",", " ").split() or MIRRORS:
+        if not url.startswith(("http://", "https://")):
+            raise DataError(f"MNIST_MIRRORS: got {url!r}, takes addresses that begin with http:// or https://; "
+                            "a folder goes into MNIST_DATA_DIR")
+        transfer = _Transfer(url, [name for name in names if name not in content])
+        patience -= _follow(transfer, min(patience, STALL_SECONDS))  # with none left, at once
+        content |= transfer.content
+        if len(content) == len(names):
+            return content
+        faults.append(f"{url}: {transfer.fault}")
+    raise _NoMirror(f"no mirror delivers it ({'; '.join(faults)}); "
                     "put its four .gz archives there, or take dataset 'digits'")
 
 
-def _probe() -> dict[str, str]:
-    """Asks all mirrors at once for the smallest file: "ok", or what went wrong, within PROBE_SECONDS.
+class _Transfer(threading.Thread):
+    """Files from one mirror. A thread: looking up a name, or a dripping header, outlasts any socket timeout."""
 
-    In threads, because looking up a name can outlast any socket timeout.
-    """
-    from torchvision.datasets import MNIST
+    def __init__(self, url: str, names: list[str]):
+        super().__init__(daemon=True)
+        self.url = url.rstrip("/")
+        self.names = names
+        self.content: dict[str, bytes] = {}
+        self.received = 0  # bytes
+        self.fault = ""    # why it ended early
+        self.is_wanted = True
+        self.start()
 
-    answers = {}
-    for url in os.environ.get("MNIST_MIRRORS", "").replace(",", " ").split() or MNIST.mirrors:
-        if not url.startswith(("http://", "https://")):
-            raise DataError(f"MNIST_MIRRORS: got {url!r}, takes addresses that begin with http:// or https://; a "
-                            "folder goes into MNIST_DATA_DIR")
-        answers[url.rstrip("/") + "/"] = f"no answer within {PROBE_SECONDS:g} s"
-
-    def ask(url: str) -> None:
+    def run(self) -> None:
         try:
-            _fetch(url, "t10k-labels-idx1-ubyte")
-            answers[url] = "ok"
-        except Exception as error:  # a thread's fault is an answer too
-            answers[url] = _one_line(error)
+            for name in self.names:
+                archive = self.receive(f"{self.url}/{name}.gz")
+                digest, shape = MNIST_FILES[name]
+                unpacked = gzip.GzipFile(fileobj=io.BytesIO(archive))
+                content = unpacked.read(math.prod(shape) + 17)  # a header has at most 16 bytes
+                if hashlib.sha256(content).hexdigest() != digest:
+                    raise OSError(f"sends another {name} than MNIST's (its SHA-256 differs)")
+                self.content[name] = content
+        except Exception as error:  # whatever a mirror sends, the next one is asked
+            text = re.sub(r"[^\w .,:;()/'-]+", " ", str(error))  # a server's words: no escapes, no markup
+            self.fault = " ".join(text.split())[:200] or type(error).__name__
 
-    threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in answers]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + PROBE_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return answers.copy()  # a late answer changes nothing
+    def receive(self, url: str) -> bytearray:
+        """The bytes at an address, counted as they come. A busy server is asked again."""
+        request = urllib.request.Request(url, headers={"User-Agent": AGENT})
+        for pause in (*PAUSES, None):
+            try:
+                response = urllib.request.urlopen(request, timeout=2 * STALL_SECONDS)
+                break
+            except urllib.error.HTTPError as error:
+                if error.code not in BUSY or pause is None:
+                    raise
+                time.sleep(pause)
+        archive = bytearray()
+        with response:
+            while self.is_wanted and (chunk := response.read1(2**16)):  # read1 does not wait for all of it
+                archive += chunk
+                self.received += len(chunk)
+                if len(archive) > MOST_BYTES:
+                    raise OSError(f"sends more than {MOST_BYTES:,} bytes")
+        return archive
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _fetch(url: str, name: str) -> bytes:
-    """One file of MNIST, unpacked. Raises for a server that stalls, drips, never ends or sends another file."""
-    deadline = time.monotonic() + DOWNLOAD_SECONDS
-    archive = bytearray()
-    with urllib.request.urlopen(f"{url}{name}.gz", timeout=STALL_SECONDS) as response:
-        while chunk := response.read1(2**16):  # read1 returns at once; read blocks until all bytes arrive
-            archive += chunk
-            if len(archive) > MOST_BYTES:
-                raise OSError(f"sends more than {MOST_BYTES:,} bytes")
-            if time.monotonic() > deadline:
-                raise OSError(f"takes longer than {DOWNLOAD_SECONDS:g} s for one file")
-    return _read_verified(name, gzip.GzipFile(fileobj=io.BytesIO(archive)))
+def _follow(transfer: _Transfer, patience: float) -> float:
+    """Waits, with a bar, until a transfer ends or is `patience` seconds behind; returns how far it is behind."""
+    left = patience
+    with tqdm(total=ARCHIVE_BYTES, desc="MNIST", unit="B", unit_scale=True, leave=False, delay=0.5) as bar:
+        while transfer.is_alive() and left > 0:
+            transfer.join(0.1)
+            new = transfer.received - bar.n
+            bar.update(new)
+            left = min(patience, left - 0.1 + new / LEAST_RATE)
+    if transfer.is_alive():
+        transfer.is_wanted = False
+        rate = f"less than {LEAST_RATE / 1000:g} kB a second" if transfer.received else "nothing"
+        transfer.fault = f"sends {rate}"
+    return patience - left

@@ -1,9 +1,16 @@
-"""Files written whole or not at all, and the project's own folders."""
+"""Files written whole or not at all, read with care, locked; and the project's own folders."""
 
+import contextlib
 import json
 import os
 import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from helpers.config import ParameterError
 
@@ -11,24 +18,28 @@ FIGURE_MARK = "normalisation study"  # in every figure that is written, so that 
 ROOT = Path(__file__).resolve().parent.parent  # relative paths in parameters start here, wherever Python started
 RECORDS = ROOT / "notebooks" / "records"
 NETWORKS = "networks.safetensors"  # in the output folder: what the page needs to let a reader draw
+MOST_BYTES = 256 * 1024**2  # of a file that is read: a checkpoint has 1 MB, a record of 100,000 epochs 30 MB
+PATIENCE = 10.0  # seconds: who waits longer for a lock is told
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Writes `data` to `path`: a reader, or a crash at any moment, finds the old content or the new one.
 
-    A temporary file beside it is synced, then renamed over `path`. Raises OSError, and leaves no debris then.
+    A temporary file beside it is synced, then renamed over `path`. The umask says who may read it. A folder in its
+    way is set aside. Raises OSError, and leaves no debris then.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from the others on a cluster
+        if path.is_dir():
+            set_aside(path)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     try:
         folder = os.open(path.parent, os.O_RDONLY)
@@ -45,10 +56,54 @@ def write_json(path: Path, content: dict) -> None:
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
+def read_file(path: Path) -> bytes | None:
+    """The content of a file; None where nothing is. Empty for what is none of ours: a folder, a pipe, 20 GB.
+
+    Raises OSError for a disk that can't be read.
+    """
+    if not os.path.lexists(path):
+        return None
+    is_ours = path.is_file() and path.stat().st_size <= MOST_BYTES
+    return path.read_bytes() if is_ours else b""
+
+
+def set_aside(path: Path) -> Path:
+    """Renames what can't be used; returns its new path. An earlier file there is replaced, a folder is not."""
+    aside = path.with_suffix(".damaged")
+    if path.is_dir() or aside.is_dir():
+        aside = path.with_suffix(f".{time.time_ns()}.damaged")
+    os.replace(path, aside)
+    return aside
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file `path`; who waits long for it is told. Raises OSError, with its name, if nobody can."""
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            warnings.warn(f"{shown(path)} is locked by another process; waiting for it", stacklevel=3)
+            lock.acquire()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def shown(path: str | Path) -> str:
+    """A path's last two parts: enough to find it, and not where this machine keeps it."""
+    return "/".join(Path(path).parts[-2:])
+
+
 def clear_debris(folder: Path) -> None:
     """Deletes what killed processes left of `write_atomically` in `folder`; its lock must be held."""
     for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of somebody else's
+            path.unlink()
 
 
 def writable_folder(folder: str | Path, parameter: str) -> Path:

@@ -12,6 +12,8 @@ import torch
 
 from helpers.config import ParameterError
 
+WORKER_BYTES = 900_000_000  # of memory for a process that trains on MNIST
+
 
 def resolve_device(device: str) -> str:
     """"cuda", "mps" or "cpu": the best there is for "auto". Raises ParameterError when the one asked for is missing."""
@@ -84,8 +86,18 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use; in a container its share, rounded up."""
+    from dask.system import cpu_count
+
+    return cpu_count()
+
+
+def most_workers() -> int:
+    """Training processes for this machine or container: two a core, so that none is idle, if memory allows."""
+    from distributed.system import memory_limit
+
+    num_others = memory_limit() // WORKER_BYTES - 1  # this process needs as much
+    return max(1, min(2 * num_cores(), num_others))
 
 
 def torch_version() -> str:

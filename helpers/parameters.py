@@ -25,7 +25,6 @@ class Rule:
 
     takes: str
     accepts: Callable[[object], bool]
-    is_list: bool = False
 
     def check(self, name: str, value) -> None:
         """Raises ParameterError, in one line, when the rule does not accept `value`."""
@@ -35,7 +34,10 @@ class Rule:
 
 
 def _short(value) -> str:
-    text = repr(value)
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of thousands of digits has no text
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -47,9 +49,11 @@ def integer(low: int, high: int = 2**31 - 1) -> Rule:
 
 def number(words: str, fits: Callable[[float], bool]) -> Rule:
     def accepts(value) -> bool:
-        return type(value) in (int, float) and abs(value) < 1e300 and fits(value)  # nan is not below
+        if type(value) not in (int, float) or not abs(value) < 1e38:  # nan is not below
+            return False
+        return (value == 0 or abs(value) >= 1e-30) and fits(value)  # less is 0 in float32
 
-    return Rule(f"a finite number {words}", accepts)
+    return Rule(f"a finite number {words} (1e-30 to 1e38 in size)", accepts)
 
 
 def one_of(*choices) -> Rule:
@@ -61,12 +65,12 @@ def list_of(item: Rule, items: str) -> Rule:
     def accepts(value) -> bool:
         return isinstance(value, list | tuple) and all(map(item.accepts, value)) and 0 < len(value) == len(set(value))
 
-    return Rule(f"a list without repeats of one or more {items}", accepts, is_list=True)
+    return Rule(f"a list without repeats of one or more {items}", accepts)
 
 
 def optional(rule: Rule, meaning: str) -> Rule:
     takes = f"{rule.takes}, or None for {meaning}"
-    return Rule(takes, lambda value: value is None or rule.accepts(value), rule.is_list)
+    return Rule(takes, lambda value: value is None or rule.accepts(value))
 
 
 def parameter(default, rule: Rule):
@@ -106,15 +110,23 @@ class Parameters(Checked):
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Parameters":
-        """From parameters by name. A list may come as text ('[0, 1]'), as papermill's -p passes it on."""
+        """From parameters by name."""
+        return cls(**cls.parsed(values))
+
+    @classmethod
+    def parsed(cls, values: Mapping) -> dict:
+        """The values of known parameters. A list or a number may come as text.
+
+        papermill's -p passes '[0, 1]' on, its YAML '1e-5'. Raises ParameterError for an unknown name.
+        """
         rules = cls.rules()
         parsed = dict(values)
         for name, value in values.items():
             check_name(name, rules)
-            if rules[name].is_list and isinstance(value, str):
-                with contextlib.suppress(Exception):  # a text that is no list is its rule's to refuse
+            if isinstance(value, str) and not rules[name].accepts(value):
+                with contextlib.suppress(Exception):  # a text that is nothing else is its rule's to refuse
                     parsed[name] = ast.literal_eval(value)
-        return cls(**parsed)
+        return parsed
 
     @classmethod
     def from_notebook(cls, namespace: Mapping) -> "Parameters":
@@ -140,7 +152,7 @@ class Parameters(Checked):
 def check_name(name: str, known: Collection[str]) -> None:
     """Raises ParameterError, naming the nearest, when `name` is none of the `known` parameters."""
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, 1, 0.5)
+        nearest = difflib.get_close_matches(str(name), known, 1, 0.5)
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         allowed = ", ".join(known) or "none"
-        raise ParameterError(f"{_short(name)[1:-1]}: no such parameter; {hint}takes {allowed}")
+        raise ParameterError(f"{_short(str(name))[1:-1]}: no such parameter; {hint}takes {allowed}")

@@ -75,7 +75,7 @@ def test_uploaded_as_a_folder_or_as_a_zip_that_is_unpacked_once(project, tmp_pat
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "upload.zip").write_bytes(archive.read_bytes()[:-100])
     done = execute(tmp_path / "half")
-    assert done.returncode == 1 and "REPO_URL: not set" in done.stdout and "Traceback" not in done.stdout
+    assert done.returncode == 1 and "upload.zip: cut off" in done.stdout and "Traceback" not in done.stdout
 
 
 @pytest.mark.parametrize("repo_url, before, says", [
@@ -100,6 +100,18 @@ def test_only_what_is_missing_is_installed(monkeypatch):
     text = ("torch>=2.6\npandas>=2.1  # tables\nscipy>=1.11\n# note\nbleach[css]>=6.1\nbleach>=6.1\n"
             "torchsummary>=1.5\n")
     assert colab.missing_requirements(text) == ["scipy>=1.11", "bleach[css]>=6.1", "torchsummary>=1.5"]
+
+
+def test_a_kernel_without_the_packages_is_told_the_line_that_installs(tmp_path):
+    """A bare kernel has packaging, no torch; elsewhere than on Colab nothing is installed."""
+    import packaging
+
+    (tmp_path / "packaging").symlink_to(Path(packaging.__file__).parent)
+    code = "import sys\nsys.path[:0] = sys.argv[1:]\nfrom helpers.colab import prepare\nprepare()"
+    command = [sys.executable, "-S", "-c", code, ROOT, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    line = done.stderr.splitlines()[-1]
+    assert "this kernel lacks torch>=" in line and f'%pip install -r "{ROOT / "requirements.txt"}"' in line
 
 
 def test_pip_may_not_touch_torch(monkeypatch):

@@ -16,14 +16,14 @@ from helpers.training import DivergedError
 SEEDS = "a list without repeats of one or more integers from 0"
 # parameter, what it takes, and values that it does not take
 BAD_VALUES = [
-    ("num_epochs", "an integer of at least 1 and", [0, -1, 2.0, "3", 10**11, True, None]),
+    ("num_epochs", "an integer of at least 1 and", [0, -1, 2.0, "3.5", 10**11, 10**5000, True, None]),
     ("workers", "an integer of at least 1 and at most 1024, or None", [0, 1025]),
     ("seeds", SEEDS, [[], [1, 1], 3, [-1], [0.5], [True]]),
     ("seeds", SEEDS, ["[]", "0, x", "{[]}", "9".rjust(5000, "9")]),
     ("norms", "a list .* of 'layer', 'group', 'batch'", [["layer", "instance"], "layer"]),
-    ("num_groups", "one of 1, 2, 4", [3, "2", True, 2.0]),
-    ("lr", "a finite number above 0", [0, "fast", 10**400, math.inf]),
-    ("l1_lambda", "a finite number of at least 0", [-1e-5, math.nan]),
+    ("num_groups", "one of 1, 2, 4", [3, "8", True, 2.0]),
+    ("lr", "a finite number of at least 1e-12", [0, "fast", 10**400, 1e-320, 1e-30, math.inf]),
+    ("l1_lambda", "a finite number of at least 0", [-1e-5, math.nan, 5e-324, "1e-320"]),
     ("dropout", "a finite number of at least 0 and below 1", [1]),
     ("rotation", "a finite number of at least 0 and at most 180", [180.5]),
     ("output_dir", "a path, not empty, or None", ["", " ", 3, "a\0b", "\ud800"]),
@@ -43,7 +43,18 @@ def test_good_values_are_taken_as_given():
     study = Study.from_dict({"seeds": "[0, 1]", "norms": ["group", "layer"], "lr": 1, "fill": None})
     assert study == Study(seeds=(0, 1), norms=("layer", "group"), changes={"lr": 1})
     assert study.training_recipe() == replace(Recipe(), lr=1)
-    assert str(Recipe(rotation=10, ema_decay=0)) == str(Recipe(rotation=10.0, ema_decay=0.0)), "the same run"
+    assert str(Recipe(rotation=10, ema_decay=-0.0)) == str(Recipe(rotation=10.0, ema_decay=0.0)), "the same run"
+    as_text = {"l1_lambda": "1e-5", "num_epochs": "3", "nesterov": "True", "workers": "2", "lr": ".1", "runs_dir": "3"}
+    study = Study.from_dict(as_text)
+    changes = {"lr": 0.1, "nesterov": True, "l1_lambda": 1e-5}
+    assert study == Study(num_epochs=3, workers=2, runs_dir="3", changes=changes)
+
+
+@pytest.mark.parametrize("name", [1, True, None, 2.5, (1, "seeds"), "sed e\n" * 100])
+def test_a_name_that_is_no_name_is_one_line(name):
+    with pytest.raises(ParameterError, match=": no such parameter; ") as error:
+        Study.from_dict({name: 2})
+    assert "\n" not in str(error.value) and str(error.value).startswith(str(name)[:5])
 
 
 def test_names_are_read_from_the_notebooks_cells():

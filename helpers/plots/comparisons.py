@@ -42,7 +42,10 @@ def plot_answer(history: DataFrame, dataset_title: str, title: str) -> Figure:
     ax.set(ylim=(len(norms) - 0.6, -0.6), yticks=[], xlabel="validation accuracy (%)")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     num_seeds = history.seed.nunique()
-    basis = f"Dots: {num_seeds} seeds; bars: mean and its 95 % interval" if num_seeds > 1 else "One seed"
+    basis = "One seed"
+    if num_seeds > 1:
+        basis = (f"Dots: {num_seeds} seeds; bars: mean and its 95 % interval. Variants are compared within each seed, "
+                 "so bars may overlap where a difference is clear")
     subtitle = f"Validation accuracy on {dataset_title}. {basis}"
     return captioned(ax.figure, "svg", title, subtitle, *facts)
 

@@ -91,6 +91,8 @@ def _seeds_text(history: DataFrame) -> str:
     text = f"Line: mean of {len(seeds)} seeds, band: their range, dots: their ends"
     if len(seeds) == 1:
         text = f"One seed ({seeds[0]})"
+    if "published" in history and history.published.any():
+        text += f" ({history[history.published].seed.nunique()} from published runs)"
     if history.ema_decay.any():
         text += "; averaged weights"
     return text

@@ -42,7 +42,7 @@ def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
     _draw_tiles(ax, shared, True, 12, None)
     ax.xaxis.tick_top()
     ax.set(xlabel="", ylabel="")
-    title = "Two runs share so many wrong images"
+    title = "Wrong images that two runs share"
     subtitle = f"{dataset_title}: mean over pairs of different seeds. On the diagonal two seeds of one variant"
     return captioned(ax.figure, "svg", title, subtitle, reading.removesuffix("."))
 

@@ -12,6 +12,7 @@ exit status: 0 done, 1 the notebook failed (its page says where), 2 refused befo
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -19,12 +20,13 @@ import tempfile
 from pathlib import Path
 
 import papermill
-from papermill.cli import _resolve_type as resolve  # so that -p means what it means to papermill
+from papermill.utils import find_first_tagged_cell_index
 
 from helpers.config import ParameterError, Study, check_name
 from helpers.files import ROOT, writable_folder
 from helpers.report.content import ReportError
-from helpers.report.execute import install, publish, run
+from helpers.report.execute import INJECTED, export, install, publish, read_notebook, run, say
+from helpers.report.page import failure
 
 MAIN = ROOT / "notebooks" / "mnist_normalization.ipynb"
 REFUSALS = ("ParameterError", "DataError")  # raised by a notebook about what it was given
@@ -35,13 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     options = parse(arguments)
     try:
-        print(report(options))
+        closing_line = report(options)
     except (ReportError, ParameterError, OSError) as error:
-        print("error:", *str(error).split(), file=sys.stderr)  # in one line
+        reason = " ".join(str(error).split())
+        say(f"error: {''.join(filter(str.isprintable, reason))}\n", sys.stderr)
         return 2 if isinstance(error, ParameterError) else 1
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the last finished epoch", file=sys.stderr)
+        say("interrupted: the same command goes on from the last finished epoch\n", sys.stderr)
         return 130
+    say(f"{closing_line}\n", sys.stdout)
     return 0
 
 
@@ -65,6 +69,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def resolve(text: str):
+    """Returns the value of a parameter as papermill's own -p takes it: a word, a number, else the text."""
+    words = {"True": True, "False": False, "None": None}
+    for kind in (words.__getitem__, int, float):
+        with contextlib.suppress(KeyError, ValueError):
+            return kind(text)
+    return text
+
+
 def report(options: argparse.Namespace) -> str:
     """Executes, exports and publishes a notebook; returns the closing line."""
     notebook = options.notebook
@@ -76,19 +89,21 @@ def report(options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         new = Path(temporary)
         asked = PUBLISHED if options.publish else options.parameters
+        if options.publish and notebook == MAIN:
+            asked = {**asked, "reuse_records": False}
         asked = {**asked, "output_dir": temporary}
-        failed = run(notebook, new, {name: value for name, value in asked.items() if name in known})
-        if failed:
-            where, error = failed
-            if error.ename in REFUSALS:  # the earlier report stays as it was
-                raise ParameterError(error.evalue)
-            (new / "summary.json").unlink(missing_ok=True)  # it would mean success
+        nb = run(notebook, new, {name: value for name, value in asked.items() if name in known})
+        problem = conclude(nb, new / notebook.name)
+        left = page
+        if not (new / page.name).exists():
+            left = folder / notebook.name
+            page.unlink(missing_ok=True)  # an earlier one
         install(new, folder)
-        if failed:
-            raise ReportError(f"{where}: {error.ename}: {error.evalue} (see {shown(page)})")
+        if problem:
+            raise ReportError(f"{problem} (see {shown(left)})")
         summary = {}
         if (new / "summary.json").exists():
-            summary = json.loads((new / "summary.json").read_text())
+            summary = json.loads((new / "summary.json").read_bytes())
         if options.publish:
             if summary.get("failures"):
                 raise ReportError("not published: a run failed")
@@ -96,6 +111,23 @@ def report(options: argparse.Namespace) -> str:
             page = notebook.with_suffix(".html")
     findings = summary.get("findings") or ["done"]
     return f"{shown(page)}: {findings[0]}"
+
+
+def conclude(nb, executed: Path) -> str:
+    """Writes the page of an executed notebook; returns what failed, or "". No summary stays with a failure.
+
+    Raises ParameterError for what the notebook refused.
+    """
+    failed = failure(nb)
+    if failed and failed[1].ename in REFUSALS:  # the earlier report stays as it was
+        raise ParameterError(failed[1].evalue)
+    problem = export(nb, executed)
+    if failed:
+        where, error = failed
+        problem = " ".join([f"{where}: {error.ename}: {error.evalue}", problem]).rstrip()
+    if problem:
+        (executed.parent / "summary.json").unlink(missing_ok=True)  # it would mean success
+    return problem
 
 
 def check(options: argparse.Namespace, folder: Path) -> list[str]:
@@ -112,10 +144,13 @@ def check(options: argparse.Namespace, folder: Path) -> list[str]:
     if "output_dir" in options.parameters:
         raise ParameterError("output_dir: give it as --output-dir")
     try:
-        known = list(papermill.inspect_notebook(notebook))
+        nb = read_notebook(notebook)
+        known = list(papermill.inspect_notebook(nb))
     except Exception as error:  # no JSON, no language, no cells
         reason = [*str(error).splitlines(), type(error).__name__][0]
         raise ParameterError(f"{shown(notebook)} can't be read as a notebook: {reason}") from error
+    if options.publish and find_first_tagged_cell_index(nb, INJECTED) >= 0:
+        raise ParameterError(f"{shown(notebook)}: --publish takes no notebook that papermill gave parameters")
     if notebook == MAIN:
         Study.from_dict(options.parameters)
     for name in options.parameters:

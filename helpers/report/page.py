@@ -65,6 +65,8 @@ def to_html(nb, path: Path, networks: bytes = b"") -> str:
         block["tabindex"] = "0"  # a wide one scrolls, by keyboard too
     for image in soup.select("img:not([src^='data:image/'])"):  # the page fetches nothing
         image.replace_with(image.get("alt", ""))
+    for link in soup.select(".text a[href^='#']"):
+        link["href"] = link["href"].lower()  # Jupyter's own ids keep capitals
     for link in soup.find_all("a", href=re.compile("(?i)^(?!#|https?:|mailto:)")):
         link["href"] = re.sub(r"\.ipynb$", ".html", link["href"])  # a notebook beside it has a page
         if not os.path.exists(path.parent / link["href"]):  # it would lead nowhere
@@ -196,7 +198,7 @@ def fold_sections(soup: BeautifulSoup) -> None:
         if not heading:
             continue
         fold = soup.new_tag("details", attrs={"class": "section"})
-        fold.append(soup.new_tag("summary", string=f"Show: {heading.get_text()}"))
+        fold.append(soup.new_tag("summary", string="Show", attrs={"aria-label": f"Show: {heading.get_text()}"}))
         for node in [*heading.next_siblings, *_cells_below(cell, heading.name)]:
             fold.append(node)
         heading.insert_after(fold)

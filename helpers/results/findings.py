@@ -20,7 +20,7 @@ from helpers.results.comparisons import SHORT, cause, headline, names_of, pair_s
 from helpers.results.evidence import against, evidence_frame
 from helpers.results.frames import Records, history_frame
 from helpers.results.intervals import mcnemar_p
-from helpers.results.readings import penalty_cost
+from helpers.results.readings import beside_published, penalty_cost
 from helpers.results.words import join_words, plural
 from helpers.runs.confirm import Confirmation
 from helpers.runs.store import publish_records
@@ -58,13 +58,17 @@ def findings(results: StudyResults) -> list[str]:
     if not results.records:
         return ["No run finished, so there is nothing to report."]
     sentences = confirmed_findings(results) if results.confirmation.is_complete else own_findings(results)
-    final = frames.final_frame(results.records)
-    names = final.groupby("parameters").norm.agg(names_of)
-    least, most = names.index[[0, -1]]
-    if least < most:
-        sentences.append(f"{names[most]} learns {most:,} parameters, {most / least:.1f} times the "
-                         f"{least:,} of {names[least]}.")
     return sentences + historical_findings(results)
+
+
+def _cost(results: StudyResults) -> str:
+    """What decides where accuracy does not."""
+    names = frames.final_frame(results.records).groupby("parameters").norm.agg(names_of)
+    least, most = names.index[[0, -1]]
+    if least == most:
+        return ""
+    return (f"Where accuracy does not decide, choose by cost: {names[most]} learns {most:,} parameters, "
+            f"{most / least:.1f} times the {least:,} of {names[least]}.")
 
 
 def confirmed_findings(results: StudyResults) -> list[str]:
@@ -75,8 +79,9 @@ def confirmed_findings(results: StudyResults) -> list[str]:
     final = frames.final_frame(confirmation.records)
     sentences = [
         f"On {results.data.title} {headline(pairs)}.",
-        f"{_scores(final, results)} ({final.n.max()} seeds, announced before the first was run).",
+        _cost(results),
         against(pairs, results.evidence),
+        f"{_scores(final, results)} ({final.n.max()} seeds, announced before the first was run).",
         *map(pair_sentence, pairs.itertuples()),
         cause(pairs, beside_control),
         _failed(results)]
@@ -99,8 +104,9 @@ def own_findings(results: StudyResults) -> list[str]:
     setting = "In exploratory runs on" if state else "On"
     sentences = [
         f"{setting} {results.data.title} {choice}.",
-        f"{_scores(final, results)} ({basis}).",
+        _cost(results),
         state,
+        f"{_scores(final, results)} ({basis}).",
         _failed(results),
         *map(pair_sentence, pairs.itertuples())]
     return [sentence for sentence in sentences if sentence]
@@ -140,9 +146,8 @@ def training_report(results: StudyResults) -> str:
     data = results.data
     parts = [f"**{plural(len(results.records), 'training run')}** of {plural(study.num_epochs, 'epoch')} on the "
              f"{len(data.train_labels):,} training images of {data.title}, validated on {len(data.val_labels):,}."]
-    if study.reuse_records:
-        parts.append(
-            "As asked, runs that are among the published records were taken from there, not trained.")
+    if any(record.get("published") for record in results.records):
+        parts.append(beside_published(results.records))
     parts += [f"**Failed:** {failure}." for failure in results.failures]
     return "\n\n".join(parts)
 

@@ -19,16 +19,19 @@ from helpers.results.intervals import t_interval, wilson_interval
 Records = Sequence[Mapping]
 
 HISTORY = ["dataset", "norm", "seed", "epoch", "lr", "ema_decay", "train_loss", "l1_penalty", "train_accuracy",
-           "val_loss", "val_accuracy", "val_correct"]
+           "val_loss", "val_accuracy", "val_correct", "published"]
 WRONG = ["norm", "seed", "index", "label", "prediction", "confidence", "true_confidence"]
-FINAL = ["norm", "variant", "parameters", "n", "val_accuracy", "std", "low", "high", "val_loss",
+FINAL = ["norm", "variant", "parameters", "n", "published", "val_accuracy", "std", "low", "high", "val_loss",
          "train_accuracy", "l1_penalty", "errors", "seconds_per_epoch"]
 
 
 def history_frame(records: Records) -> DataFrame:
     """One row for each run and epoch, without the clock: the same runs give the same frame."""
-    rows = [{**record["config"]["recipe"], "dataset": record["dataset"]["name"], **record["config"], **epoch}
-            for record in records for epoch in record["history"]]
+    rows = []
+    for record in records:
+        run = {**record["config"]["recipe"], **record["config"], "dataset": record["dataset"]["name"],
+               "published": record.get("published", False)}  # taken from records/, not trained here
+        rows += [{**run, **epoch} for epoch in record["history"]]
     return DataFrame(rows, columns=HISTORY)
 
 
@@ -71,6 +74,7 @@ def final_frame(records: Records) -> DataFrame:
             low, high = wilson_interval(last.val_correct[0], group[0]["dataset"]["num_val"])
         rows.append({
             **last.mean(), "norm": norm, "variant": VARIANTS[norm].title, "n": len(group),
+            "published": sum(record.get("published", False) for record in group),
             "parameters": group[0]["num_parameters"], "errors": len(wrong_frame(group)) / len(group),
             "std": last.val_accuracy.std(), "low": low, "high": high,
             "seconds_per_epoch": np.median(epoch_seconds(group))})

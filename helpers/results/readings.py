@@ -1,23 +1,28 @@
 """Readings: what a reader sees in a figure, or in the data, as sentences computed from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from pandas import DataFrame
 
-from helpers.config import VARIANTS
+from helpers.config import VARIANTS, RunConfig
 from helpers.data import MEAN, STD, Dataset
-from helpers.results.frames import historical_last
+from helpers.results.frames import Records, historical_last
 from helpers.results.intervals import prediction_half_width
-from helpers.results.words import in_words, plural
+from helpers.results.words import in_words, join_words, plural
+from helpers.runs.store import hardware_independent_id, published_records
 
 
 def pixel_statistics(data: Dataset) -> str:
     """The data's sizes, and its pixels beside the constants used for normalising."""
-    pixels = data.train_images.double().div(255)
+    counts = np.bincount(data.train_images.numpy().ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    mean = np.average(levels, weights=counts)
+    std = np.average((levels - mean) ** 2, weights=counts) ** 0.5
     return (f"**{data.title}**: {len(data.train_labels):,} training and {len(data.val_labels):,} validation "
-            f"images. The training pixels have mean {pixels.mean():.4f} and standard deviation "
-            f"{pixels.std():.4f} in [0, 1]; all images are normalised with MNIST's {MEAN} and {STD}.")
+            f"images. The training pixels have mean {mean:.4f} and standard deviation "
+            f"{std:.4f} in [0, 1]; all images are normalised with MNIST's {MEAN} and {STD}.")
 
 
 def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) -> str:
@@ -52,6 +57,38 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
     return f"{text} {cost}".strip()
 
 
+def beside_published(records: Records) -> str:
+    """Which of the runs are published ones, and how the others compare with the published run of the same seed."""
+    here = [record for record in records if not record.get("published")]
+    text = f"Of these, {plural(len(records) - len(here), 'run')} come from the published records."
+    published = published_records()
+    parts = []
+    outside = []
+    for record in here:
+        twin = published.get(_question(record))
+        if not twin:
+            continue
+        own = record["history"][-1]["val_correct"]
+        alike = [other["history"][-1]["val_correct"] for other in published.values()
+                 if _question(other, seed=0) == _question(record, seed=0)]
+        short = VARIANTS[record["config"]["norm"]].short
+        parts.append(f"{short} {own - twin['history'][-1]['val_correct']:+d}")
+        if not min(alike) <= own <= max(alike):
+            outside.append(short)
+    if not parts:
+        return text
+    verdict = f"outside the range of the published seeds: {join_words(outside)}" if outside else (
+        "all inside the range of the published seeds")
+    return (f"{text} Trained here, in images right beside the published run of the same seed: "
+            f"{join_words(parts)}; {verdict}.")
+
+
+def _question(record: Mapping, **changes) -> str:
+    """What a run answers, whatever the hardware."""
+    config = replace(RunConfig.from_dict(record["config"]), **changes)
+    return hardware_independent_id(config, record["dataset"]["fingerprint"])
+
+
 def penalty_cost(history: DataFrame, without_l1: DataFrame) -> str:
     """What the historical recipe's penalty costs BatchNorm, all else equal, in the historical run's last epoch."""
     ends = history.merge(historical_last()[["norm", "epoch"]], on=["norm", "epoch"])
@@ -59,27 +96,28 @@ def penalty_cost(history: DataFrame, without_l1: DataFrame) -> str:
     if both.empty:
         return ""
     cost = both.val_accuracy_free - both.val_accuracy
-    return (f"The historical recipe without its penalty, all else as it was, takes BatchNorm to "
-            f"{both.val_accuracy_free.mean():.2f} % in epoch {both.epoch[0]} instead of "
-            f"{both.val_accuracy.mean():.2f} %: the penalty cost {in_words(cost)} ({plural(len(cost), 'seed')}).")
+    return (f"Our replication of the historical recipe without its penalty takes BatchNorm from "
+            f"{both.val_accuracy.mean():.2f} to {both.val_accuracy_free.mean():.2f} % in epoch {both.epoch[0]}: "
+            f"the penalty cost {in_words(cost)} ({plural(len(cost), 'seed')}).")
 
 
 def shared_reading(shared: DataFrame, in_all: Sequence[int], num_runs: int) -> str:
     """Whether another variant changes the mistakes more than another seed does. shared: see `shared_frame`."""
     other = ~np.eye(len(shared), dtype=bool)
     of_one = np.diag(shared)  # nan with a single seed
-    parts = []
+    sentences = []
     if other.any():
-        parts.append(f"Runs of two variants share {_range(shared.to_numpy()[other])} wrong images")
+        sentences.append(f"Runs of two variants share {_range(shared.to_numpy()[other])} wrong images.")
     if np.isfinite(of_one).all():
-        parts.append(f"two seeds of one variant share {_range(of_one)}")
+        sentences.append(f"Two seeds of one variant share {_range(of_one)}.")
         if other.any():
             change = shared.to_numpy() - (of_one[:, None] + of_one) / 2
-            parts[-1] += f", so another variant changes that by {_range(change[other], '+')}"
+            sentences.append(f"To change the variant and not only the seed changes that by "
+                             f"{_range(change[other], '+')} images.")
     listed = f": {', '.join(map(str, in_all))}" if 0 < len(in_all) <= 20 else ""
     verb = "is" if len(in_all) == 1 else "are"
-    parts.append(f"{plural(len(in_all), 'image')} {verb} wrong in all {num_runs} runs{listed}")
-    return f"{'; '.join(parts)}."
+    sentences.append(f"{plural(len(in_all), 'image')} {verb} wrong in all {num_runs} runs{listed}.")
+    return " ".join(sentences)
 
 
 def _range(values: Sequence[float], sign: str = "") -> str:

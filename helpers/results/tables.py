@@ -83,8 +83,10 @@ def final_table(final: DataFrame) -> DataFrame:
     digits = 1 if final.n.max() > 1 else 0
     columns = {}
     for row in final.itertuples():
-        columns[row.variant] = {
-            "parameters": f"{row.parameters:,}", "seeds": f"{row.n}",
+        short = VARIANTS[row.norm].short
+        columns[short] = {
+            "parameters": f"{row.parameters:,}",
+            "seeds": f"{row.n} ({row.published} published)" if row.published else f"{row.n}",
             "validation accuracy (%)": f"{row.val_accuracy:.2f}",
             "std over seeds (%)": f"{row.std:.2f}" if row.n > 1 else "one seed",
             "95 % interval (%)": f"{row.low:.2f} to {row.high:.2f}",
@@ -93,7 +95,7 @@ def final_table(final: DataFrame) -> DataFrame:
             "L1 penalty (nats)": f"{row.l1_penalty:.4f}"}
         if "historical_epoch" in final:
             end = f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})"
-            columns[row.variant] |= {
+            columns[short] |= {
                 "historical accuracy (%)": end,
                 "historical loss (nats)": f"{row.historical_val_loss:.4f}"}
     return DataFrame(columns).rename_axis("last epoch")

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import math
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from helpers.config import RunConfig
 from helpers.data import Dataset
 from helpers.fast_layers import fast_model
-from helpers.files import write_atomically
+from helpers.files import read_file, set_aside, write_atomically
 from helpers.runs.weights import FILE_NAME, write_weights
 from helpers.training import VERSION, State, start
 
@@ -51,14 +50,13 @@ class Checkpoint:
 
     def load(self) -> State | None:
         """The saved state; None without one. What can't be used is set aside with a warning. Raises OSError."""
-        if not self.path.exists():
+        written = read_file(self.path)  # a disk that can't be read says nothing about what lies on it
+        if written is None:
             return None
-        written = self.path.read_bytes()  # a disk that can't be read says nothing about what lies on it
         try:
             return self._restore(written)
         except Exception as error:  # whatever is wrong with it, the run can start again
-            aside = self.path.with_suffix(".damaged")
-            os.replace(self.path, aside)
+            aside = set_aside(self.path)
             reason = str(error).partition("\n")[0]
             warnings.warn(f"the checkpoint of {self.config.norm}, seed {self.config.seed} can't be used and stands "
                           f"aside as {aside.name}; the run starts again ({reason})", stacklevel=2)
@@ -107,5 +105,9 @@ def check_history(history: list[dict], num_epochs: int) -> None:
     if not 0 < len(history) <= num_epochs:
         raise ValueError("its history is not a run's")
     for epoch, row in enumerate(history, 1):
-        if set(row) != HISTORY_COLUMNS or row["epoch"] != epoch or not all(map(math.isfinite, row.values())):
+        if set(row) != HISTORY_COLUMNS or row["epoch"] != epoch or not all(map(_is_number, row.values())):
             raise ValueError(f"its history is not a run's in epoch {epoch}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

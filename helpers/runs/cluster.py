@@ -5,27 +5,30 @@ import copy
 import errno
 import hashlib
 import importlib.resources
-import json
-import logging
-import re
 import shutil
 import tempfile
 import threading
+import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 
 from helpers.config import ParameterError, RunConfig
 from helpers.data import Dataset
-from helpers.files import ROOT, write_atomically
+from helpers.files import ROOT, read_file, write_atomically
 from helpers.machine import torch_version
+from helpers.runs.connect import connect, has_workers
 from helpers.runs.one import Outcome, disk_failed, fit, train_one
 from helpers.runs.progress import OnProgress
 from helpers.runs.store import Run, run_id
 from helpers.training import DivergedError
+
+CHECK_SECONDS = 5   # between two looks at whether there are workers
+TOLD_SECONDS = 60   # without any
+END_SECONDS = 600
 
 
 def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: int = 1,
@@ -34,20 +37,48 @@ def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: in
 
     workers: processes of a cluster on this machine, gone when all is done; with a `scheduler`, its own are taken.
     """
-    from distributed import as_completed
-
     folder = todo[0].folder.parent
     if not read_mark(folder):
         write_atomically(folder / ".id", uuid.uuid4().hex.encode())
-    with _client(workers, scheduler) as client:
+    with connect(workers, scheduler) as client:
+        if scheduler:
+            _send_code(client)
+            client.run(check_software, software())
         client.subscribe_topic("progress", lambda event: on_progress(*event[1]))
         with warnings.catch_warnings():  # a task that holds the data can be repeated when a worker dies with its copy;
             warnings.filterwarnings("ignore", "Sending large graph")  # what is scattered would be lost
             data = client.submit(copy.copy, todo[0].data, pure=False)
         shared = (data, str(folder), read_mark(folder), software())
         runs = {client.submit(train_on_worker, run.config, *shared, key=run.id, retries=2): run for run in todo}
-        for future in as_completed(runs):
+        waiting = set(runs)
+        for future in _as_completed(client, runs):
+            waiting.remove(future)
             yield runs[future], _outcome(future.result, runs[future])
+        for run in map(runs.get, waiting):
+            yield run, Outcome(error=f"{run.title}: there are no workers; the same command goes on")
+
+
+def _as_completed(client, futures: Iterable) -> Iterator:
+    """The futures as they end. A minute without any worker is told; ten minutes are the end."""
+    from distributed import as_completed
+
+    completed = as_completed(futures)
+    last_seen = time.monotonic()
+    is_told = False
+    while completed.count():
+        if completed.has_ready():
+            yield next(completed)
+            continue
+        time.sleep(0.1)
+        without = time.monotonic() - last_seen
+        if without > CHECK_SECONDS and has_workers(client):
+            last_seen = time.monotonic()
+        elif without > END_SECONDS:
+            return
+        elif without > TOLD_SECONDS and not is_told:
+            is_told = True
+            warnings.warn(f"the scheduler has had no worker for {without:.0f} s; the runs go on when one comes, "
+                          f"and end without one in {END_SECONDS - without:.0f} s", stacklevel=2)
 
 
 def _outcome(get: Callable[[], Outcome], run: Run) -> Outcome:
@@ -57,9 +88,7 @@ def _outcome(get: Callable[[], Outcome], run: Run) -> Outcome:
     try:
         outcome = get()
         if outcome.record:
-            with run.locked():
-                if run.take_record() is None:
-                    run.write_record(outcome.record)
+            _keep(run, outcome.record)
         return outcome
     except OSError as error:  # a full disk of one machine; the other runs go on
         return disk_failed(run, error)
@@ -70,6 +99,16 @@ def _outcome(get: Callable[[], Outcome], run: Run) -> Outcome:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     return Outcome(error=f"{run.title}: {reason}")
+
+
+def _keep(run: Run, record: dict) -> None:
+    """Writes a record that the worker has not. What can't be written is this study's all the same."""
+    try:
+        with run.locked():
+            if run.take_record() is None:
+                run.write_record(record)
+    except OSError as error:
+        warnings.warn(f"{disk_failed(run, error).error}; the record is this study's alone", stacklevel=3)
 
 
 def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, expected: dict[str, str]) -> Outcome:
@@ -102,7 +141,7 @@ _ONE_AT_A_TIME = threading.Lock()
 def read_mark(folder: Path) -> str:
     """What tells this folder of runs from one of the same path on another machine; empty where there is none."""
     with contextlib.suppress(OSError):
-        return (folder / ".id").read_text()
+        return (read_file(folder / ".id") or b"").decode(errors="replace")
     return ""
 
 
@@ -131,48 +170,6 @@ def _modules(folder) -> Iterator[tuple[str, bytes]]:
 
 # A digest of the code as it was imported: what lies on the disk may have changed since.
 _CODE = hashlib.sha256(repr(sorted(_modules(importlib.resources.files("helpers")))).encode()).hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator:
-    """A client of the Dask cluster at `scheduler`, or of one on this machine for as long as it is needed."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs, we tell in a line
-    settings = {
-        "distributed.comm.timeouts.connect": "10s" if scheduler else "60s",
-        # Dask's profiler looks at each worker 100 times a second: 5 to 15 % of the processor with short runs
-        "distributed.worker.profile.enabled": False}
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(dask.config.set(settings))
-        if scheduler is None:
-            # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
-            cluster = stack.enter_context(LocalCluster(
-                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL))
-            yield stack.enter_context(Client(cluster))
-            return
-        try:
-            client = stack.enter_context(Client(_address(scheduler), timeout=10))
-            client.wait_for_workers(1, timeout=60)
-        except ParameterError:
-            raise
-        except Exception as error:  # a file of anything, a protocol that is not installed, nobody there
-            raise ParameterError(f"scheduler: got {scheduler!r}, but no Dask scheduler with a worker answers "
-                                 "there") from error
-        _send_code(client)
-        client.run(check_software, software())
-        yield client
-
-
-def _address(scheduler: str) -> str:
-    if Path(scheduler).is_file():  # read here: given a file of anything, Dask's client waits for ever
-        return str(json.loads(Path(scheduler).read_bytes())["address"])
-    if not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", scheduler):
-        raise ParameterError(f"scheduler: got {scheduler!r}, takes an address such as 'tcp://10.0.0.1:8786', or a "
-                             "scheduler file that is there")
-    return scheduler
 
 
 def _send_code(client) -> None:

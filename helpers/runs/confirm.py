@@ -85,3 +85,5 @@ if __name__ == "__main__":
         main()
     except OneLineError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from the last finished epoch")

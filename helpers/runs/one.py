@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from helpers.config import RunConfig
 from helpers.data import Dataset
+from helpers.files import shown
 from helpers.machine import reproducible
 from helpers.model import num_parameters
 from helpers.runs.checkpoint import Checkpoint, fresh_state
@@ -31,8 +32,12 @@ class Outcome:
 
 
 def disk_failed(run: Run, error: OSError) -> Outcome:
-    """The outcome of a run whose disk failed."""
-    return Outcome(error=f"{run.title}: {error.strerror or error}; the next start goes on from the last finished epoch")
+    """The outcome of a run whose disk failed, or in whose folder something is in the way."""
+    reason = error.strerror or error
+    if error.filename:
+        path = shown(error.filename)
+        return Outcome(error=f"{run.title}: {path}: {reason}; mend that, or name another runs_dir")
+    return Outcome(error=f"{run.title}: {reason}; the next start goes on from the last finished epoch")
 
 
 def train_one(run: Run, on_progress: OnProgress) -> dict:

@@ -1,24 +1,48 @@
-"""Runs in their folders: found again by their content, their records written whole; published records.
+"""Runs in their folders, found again by their content; their records, written whole and sealed; published ones.
 
 A run lives in `runs_dir/<run id>/`: `checkpoint.pt` after every epoch, `record.json` when it is done. The id is a
-digest of the configuration, the data and the training code's version.
+digest of the configuration, the data and the training code's version. A record's last entry is its seal: a digest of
+the others.
 """
 
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
-
-from helpers.config import ParameterError, RunConfig
+from helpers.config import ParameterError, RunConfig, Study
 from helpers.data import Dataset
-from helpers.files import RECORDS, clear_debris, writable_folder, write_atomically
+from helpers.files import (
+    RECORDS,
+    clear_debris,
+    locked,
+    read_file,
+    set_aside,
+    writable_folder,
+    write_atomically,
+)
 from helpers.machine import environment
 from helpers.runs.checkpoint import Checkpoint, check_history, identity
 from helpers.training import VERSION
+
+SEAL = ', "sha256": "'  # what a sealed line ends in, with the digest of all before it
+
+
+def seal(record: Mapping) -> str:
+    """A record as a line of JSON that shows any change."""
+    text = json.dumps(record)[:-1]
+    return f'{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}"}}'
+
+
+def unseal(line: str) -> dict:
+    """The record of a sealed line. Raises ValueError when the line is not as it was written."""
+    text, _, digest = line.rpartition(SEAL)
+    if digest != hashlib.sha256(text.encode()).hexdigest() + '"}':
+        raise ValueError("it was changed after it was written")
+    return json.loads(text + "}")
 
 
 def run_id(config: RunConfig, fingerprint: str) -> str:
@@ -58,18 +82,16 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Makes the run's folder and holds its lock: whoever else asks for the run waits."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
+        with locked(self.folder / ".lock"):
             clear_debris(self.folder)
             yield
 
     def read_record(self) -> dict | None:
         """The finished record; None when there is none that is this run's. Raises OSError."""
-        path = self.folder / "record.json"
-        written = path.read_bytes() if path.exists() else b""
-        with contextlib.suppress(Exception):  # whatever is wrong with it, it is no record
-            record = json.loads(written)
-            _check_record(record)
-            if record["run_id"] == self.id and "wrong" in record:
+        written = read_file(self.folder / "record.json") or b""
+        with contextlib.suppress(ValueError):  # whatever is wrong with it, it is no record
+            record = unseal(written.decode())
+            if record["run_id"] == self.id:
                 return record
         return None
 
@@ -77,8 +99,8 @@ class Run:
         """As `read_record`; one that can't be used is set aside. The run's lock must be held."""
         record = self.read_record()
         path = self.folder / "record.json"
-        if record is None and path.exists():
-            path.replace(path.with_suffix(".damaged"))
+        if record is None and os.path.lexists(path):
+            set_aside(path)
         return record
 
     def make_record(self, result: dict) -> dict:
@@ -92,7 +114,7 @@ class Run:
 
     def write_record(self, record: dict) -> dict:
         """The same record, written."""
-        write_atomically(self.folder / "record.json", json.dumps(record).encode())
+        write_atomically(self.folder / "record.json", seal(record).encode())
         return record
 
 
@@ -116,23 +138,24 @@ class Store:
         return None
 
 
+def _parse(line: str) -> dict:
+    """A published record. Raises when its seal is broken; the first ones were published without one."""
+    if SEAL in line:
+        return unseal(line)
+    record = json.loads(line)
+    if list(record)[-1] != "environment":
+        raise ValueError("it was changed after it was written")
+    return record
+
+
 def _check_record(record: dict) -> str:
     """Its hardware-independent id. Raises when it is not whole or not its configuration's."""
     config = RunConfig.from_dict(record["config"])
-    dataset = record["dataset"]
-    history = record["history"]
-    check_history(history, config.num_epochs)
-    if len(history) < config.num_epochs or record["run_id"] != run_id(config, dataset["fingerprint"]):
+    fingerprint = record["dataset"]["fingerprint"]
+    check_history(record["history"], config.num_epochs)
+    if len(record["history"]) < config.num_epochs or record["run_id"] != run_id(config, fingerprint):
         raise ValueError("the record is not this run's")
-    num_wrong = dataset["num_val"] - history[-1]["val_correct"]
-    if "wrong" in record and [len(list(map(float, row))) for row in record["wrong"]] != [5] * num_wrong:
-        raise ValueError("the record's misclassified images are not this run's")
-    types = {"num_parameters": int, "environment": dict}
-    if not all(isinstance(record[name], kind) for name, kind in types.items()):
-        raise ValueError("the record does not tell of its network or machine")
-    if not all(isinstance(dataset[name], str) for name in ("name", "title")):
-        raise ValueError("the record does not tell of its data")
-    return hardware_independent_id(config, dataset["fingerprint"])
+    return hardware_independent_id(config, fingerprint)
 
 
 def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, dict]:
@@ -142,11 +165,11 @@ def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, d
     """
     records = {}
     for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = _parse(line.decode())
                 if record["version"] == VERSION and ("wrong" in record or not whole):
                     records[_check_record(record)] = record
             except Exception as error:
@@ -155,11 +178,21 @@ def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, d
     return records
 
 
+def reusable_records(study: Study) -> dict[str, dict]:
+    """The published runs that a study takes instead of training them, marked as published."""
+    if study.reuse_records is False:
+        return {}
+    trained = study.seeds[:1] if study.reuse_records == "rest" else ()
+    return {name: {**record, "published": True} for name, record in published_records().items()
+            if record["config"]["seed"] not in trained}
+
+
 def publish_records(records: Sequence[Mapping], name: str, folder: Path = RECORDS, whole: bool = True) -> None:
-    """Writes `folder`/`name`.jsonl by run id. whole: with the misclassified images, most of a record."""
+    """Writes `folder`/`name`.jsonl, sealed, by run id. whole: with the misclassified images."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for record in sorted(records, key=lambda record: record["run_id"]):
-        kept = {key: value for key, value in record.items() if whole or key != "wrong"}
-        lines.append(json.dumps(kept, ensure_ascii=False) + "\n")
+        left_out = {"published"} if whole else {"published", "wrong"}
+        kept = {key: value for key, value in record.items() if key not in left_out}
+        lines.append(seal(kept) + "\n")
     write_atomically(folder / f"{name}.jsonl", "".join(lines).encode())

@@ -6,7 +6,7 @@ from functools import partial
 
 from helpers.config import RunConfig
 from helpers.data import check_batch_size
-from helpers.machine import num_cores
+from helpers.machine import most_workers
 from helpers.runs.cluster import train_side_by_side
 from helpers.runs.one import Outcome, train_one, try_run
 from helpers.runs.progress import OnProgress, progress_bars
@@ -15,6 +15,7 @@ from helpers.runs.together import train_together
 from helpers.training import DivergedError
 
 MOST_TOGETHER = 20  # seeds in one wider network: 1 GB of a GPU's memory
+SHORT_WORK = 100_000  # training images, each as often as it is seen: half a minute; a cluster needs it to start
 
 
 def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = None,
@@ -22,8 +23,8 @@ def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = 
     """The records of all runs, in the order of `configs`, and one line for each run that failed.
 
     What the store has is read, not trained. Several runs on the CPU train in `workers` processes, one thread each
-    (None: two processes for each core, so that none stands idle at the end); a single one trains in this process.
-    The bits are the same either way. On CUDA the seeds of a variant train as one wider network (`together.py`).
+    (None: as many as this machine bears). A single one trains in this process, and so do several short ones. The bits
+    are the same either way. On CUDA the seeds of a variant train as one wider network (`together.py`).
     scheduler: the address of a Dask scheduler, or its file: the runs go to its workers, whatever the device.
     Raises ParameterError before any training, and DivergedError when not one run finishes.
     """
@@ -34,7 +35,10 @@ def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = 
     # Once, however often it is asked for.
     todo = list({run.id: run for run in runs if outcomes[run.id].record is None}.values())
     devices = {run.config.device for run in todo}
-    workers = min(workers or 2 * num_cores(), len(todo))
+    if workers is None:
+        num_images = sum(run.config.num_epochs for run in todo) * len(store.data.train_images)
+        workers = most_workers() if num_images > SHORT_WORK else 1
+    workers = min(workers, len(todo))
     if (todo and scheduler) or (devices == {"cpu"} and workers > 1):
         train = partial(train_side_by_side, workers=workers, scheduler=scheduler)
     else:

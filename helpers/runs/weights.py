@@ -8,7 +8,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from helpers.config import RunConfig
-from helpers.files import write_atomically
+from helpers.files import read_file, write_atomically
 from helpers.model import Net, build_model
 
 FILE_NAME = "weights.safetensors"
@@ -17,12 +17,15 @@ FILE_NAME = "weights.safetensors"
 def write_weights(path: Path, net: nn.Module, run: dict) -> None:
     """Writes a network whole or not at all. run: its `identity`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    metadata = {"run": json.dumps(run, sort_keys=True), "sha256": _digest(tensors)}
+    text = json.dumps(run, sort_keys=True)
+    metadata = {"run": text, "seal": _seal(tensors, text)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
     """A network's tensors and the identity of its run. Raises ValueError for a damaged file, and OSError."""
+    if read_file(path) == b"":
+        raise ValueError(f"{path.name} is no file of ours")
     try:
         with safetensors.safe_open(path, "pt") as file:
             names = file.keys()
@@ -33,7 +36,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise
     except Exception as error:  # safetensors has an error type of its own
         raise ValueError(f"{path.name} holds no network ({error})") from error
-    if metadata.get("sha256") != _digest(tensors):
+    if metadata.get("seal") != _seal(tensors, metadata["run"]) and metadata.get("sha256") != _digest(tensors):
         raise ValueError(f"{path.name} is damaged")
     return tensors, run
 
@@ -51,7 +54,18 @@ def load_network(path: str | Path) -> Net:
     return net.eval()
 
 
+def _seal(tensors: dict[str, Tensor], run: str) -> str:
+    """A digest of all that the file says."""
+    digest = hashlib.sha256(run.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _digest(tensors: dict[str, Tensor]) -> str:
+    """What the first published files have instead of a seal."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(tensors[name].numpy().tobytes())

@@ -1,7 +1,9 @@
 """`python -m helpers.report`: what a run leaves, what is refused, and how each failure ends."""
 
+import contextlib
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,8 +15,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from support import ROOT, without_pictures
 
+from helpers.files import NETWORKS
 from helpers.plots.style import blank, described, save_figure
 from helpers.report import __main__ as command_line
+from helpers.report import execute
 from helpers.report.content import ReportError
 from helpers.report.execute import LiveProgress, install, publish
 
@@ -29,13 +33,13 @@ Path(output_dir, 'figures', 'a.svg').write_text('<svg/>')
 Path(output_dir, 'summary.json').write_text(json.dumps({'findings': ['all equal']}))"""
 
 
-def write_notebook(folder: Path, before: str = "", after: str = "") -> Path:
+def write_notebook(folder: Path, before: str = "", after: str = "", metadata: dict = METADATA) -> Path:
     path = folder / "project" / "notebooks" / "small.ipynb"
     path.parent.mkdir(parents=True)
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     cells = [new_markdown_cell("# Small"), parameters, new_code_cell(CONFIG), new_markdown_cell("## Training"),
              *map(new_code_cell, (before, TRAIN, CLOSE, after))]
-    nbformat.write(new_notebook(metadata=METADATA, cells=cells), path)
+    nbformat.write(new_notebook(metadata=metadata, cells=cells), path)
     return path
 
 
@@ -60,7 +64,7 @@ def test_a_run_leaves_the_page_the_notebook_and_one_closing_line(digits_report):
     assert done.stdout == f"{out / 'mnist_normalization.html'}: {summary['findings'][0]}\n"
     bars = done.stderr.splitlines()
     assert bars and len(bars) == len(set(bars)) and all("100%|" in bar for bar in bars), "each bar once, no warning"
-    assert {path.name for path in out.iterdir()} == {"figures", "records", "results.csv", "summary.json",
+    assert {path.name for path in out.iterdir()} == {"figures", "records", "results.csv", "summary.json", NETWORKS,
                                                      "mnist_normalization.html", "mnist_normalization.ipynb"}
     cells = json.dumps(nbformat.read(out / "mnist_normalization.ipynb", as_version=4).cells)
     assert '# Parameters\\ndataset = \\"digits\\"' in cells and "100%|" not in cells
@@ -73,7 +77,7 @@ def test_a_run_leaves_the_page_the_notebook_and_one_closing_line(digits_report):
     ("-p sede 3", "sede: no such parameter; did you mean seeds?"),
     ("-p seeds [0,0]", "seeds: got [0, 0] (list), takes a list without repeats"),
     ("-p num_epochs 2.5", "num_epochs: got 2.5 (float), takes an integer"),
-    ("-p lr nan", "lr: got nan (float), takes a finite number above 0"),
+    ("-p lr nan", "lr: got nan (float), takes a finite number of at least 1e-12"),
     ("-p output_dir x", "output_dir: give it as --output-dir"),
     ("--publish -p seeds [1]", "--publish takes no parameters"),
     ("--output-dir HERE/file", "output_dir: got 'HERE/file', takes a folder that can be written"),
@@ -123,7 +127,7 @@ def test_only_what_a_report_wrote_is_replaced(tmp_path):
 @pytest.mark.parametrize("cells, status, line", [
     (("raise ParameterError('lr: got 0, takes more')", ""), 2, "error: lr: got 0, takes more\n"),
     (("raise ValueError('one\\ntwo')", ""), 1, "error: cell 4, section “Training”: ValueError: one two (see "),
-    (("os.kill(os.getpid(), 9)", ""), 1, "error: cell 4, section “Training”: DeadKernelError: Kernel died"),
+    (("os.kill(os.getpid(), 9)", ""), 1, "error: cell 4, section “Training”: KernelError: Kernel died"),
     (("", "1 / 0"), 1, "error: cell 7, section “Training”: ZeroDivisionError: division by zero (see "),
 ])
 def test_a_failed_run_ends_in_one_line_and_a_page(cells, status, line, tmp_path, capfd):
@@ -147,7 +151,72 @@ def test_a_failed_run_ends_in_one_line_and_a_page(cells, status, line, tmp_path,
     figures = {out / "figures" / "a.svg"} if after else set()
     assert files == {out / "small.html", out / "small.ipynb", *figures}, "nothing of another run, no summary"
     page = (out / "small.html").read_text()
-    assert "This run failed" in page and ("[0, 1]" in page or "DeadKernel" in page)
+    assert "This run failed" in page and ("[0, 1]" in page or "KernelError" in page)
+
+
+def test_an_executed_notebook_keeps_its_values(tmp_path, capsys):
+    """-p wins over them. The path has braces, and the notebook names no kernel."""
+    notebook = write_notebook(tmp_path / "{x}", metadata={})
+    first = tmp_path / "{}" / "one"
+    again = [str(first / "small.ipynb"), "--output-dir", str(tmp_path / "two")]
+    parameters = ["-p", "seeds", "[3]", "-p", "dataset", "digits"]
+    assert command_line.main([str(notebook), *parameters, "--output-dir", str(first)]) == 0
+    for asked, dataset in (([], "digits"), (["-p", "dataset", "mnist"], "mnist")):
+        assert command_line.main([*again, *asked]) == 0, capsys.readouterr().err
+        assert f"[3] {dataset}" in (tmp_path / "two" / "small.html").read_text()
+    assert command_line.main(["--publish", *again]) == 2
+    assert "--publish takes no notebook that papermill gave" in capsys.readouterr().err
+
+
+def test_what_the_exporter_cannot_show_costs_the_page_alone(tmp_path, monkeypatch, capsys):
+    def to_html(nb, *_):
+        if any("last" in cell.source for cell in nb.cells):
+            raise RecursionError("too\ndeep")
+
+    monkeypatch.setattr(execute, "to_html", to_html)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "small.html").write_text("of an earlier run")
+    notebook = write_notebook(tmp_path, after="3  # the last")
+    notebook.write_text(notebook.read_text().replace("# Small", "# Half a pair: \\ud800"))
+    assert command_line.main([str(notebook), "--output-dir", str(out)]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    executed = out / "small.ipynb"
+    assert line.endswith(f": the code cell “3 # the last”: RecursionError: too deep (see {executed})")
+    assert {path.name for path in out.iterdir()} == {"figures", "small.ipynb"}, "no page, no summary"
+    assert "[0] auto" in executed.read_text() and "Half a pair: ?" in executed.read_text()
+
+
+def test_settings_of_the_reader_do_not_reach_the_report(tmp_path, monkeypatch, capsys):
+    """Another environment's kernel of the same name, a startup file, and IPython's and Python's own settings."""
+    spec = {"argv": ["false"], "display_name": "other", "language": "python"}
+    startup = tmp_path / "ipython" / "profile_default" / "startup" / "a.py"
+    theirs = {tmp_path / "kernels" / "python3" / "kernel.json": json.dumps(spec),
+              startup.parent.parent / "ipython_config.py": "c.InteractiveShell.ast_node_interactivity = 'all'",
+              startup: "seen = 1", tmp_path / "python.py": "seen = 1"}
+    for path, content in theirs.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "python.py"))
+    notebook = write_notebook(tmp_path, after="'one'\n'seen' in globals(), sys.executable")
+    assert command_line.main([str(notebook), "--output-dir", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    (output,) = nbformat.read(tmp_path / "out" / "small.ipynb", 4).cells[-1].outputs
+    assert output.data["text/plain"] == str((False, sys.executable))
+
+
+@pytest.mark.parametrize("stdout", ["/dev/full", os.devnull, None])
+def test_the_closing_line_decides_nothing(stdout, tmp_path):
+    """Whether all is written, and in whatever encoding, stdout may be full, closed or without umlauts."""
+    notebook = write_notebook(tmp_path, TRAIN, "Path(output_dir, 'summary.json').write_text('{\"findings\": [\"γ\"]}')")
+    command = [sys.executable, "-m", "helpers.report", str(notebook), "--output-dir", str(tmp_path / "out")]
+    posix = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with contextlib.ExitStack() as stack:
+        where = stack.enter_context(open(stdout, "w")) if stdout else None
+        done = subprocess.run(command, cwd=ROOT, stdout=where, stderr=subprocess.PIPE, env={**os.environ, **posix},
+                              preexec_fn=None if stdout else lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, b"layer: 100%|##|\n")
 
 
 def test_ctrl_c_ends_in_one_line(tmp_path):

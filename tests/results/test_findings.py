@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from planted import DIGITS, MNIST, record, with_errors
 
-from helpers.config import Study
+from helpers.config import RunConfig, Study
+from helpers.results import readings
 from helpers.results.findings import (
     StudyResults,
     answer_markdown,
@@ -17,8 +18,10 @@ from helpers.results.findings import (
     save_results,
     training_report,
 )
-from helpers.results.frames import history_frame, shown_runs
+from helpers.results.frames import final_frame, history_frame, shown_runs
 from helpers.results.readings import historical_reading
+from helpers.results.tables import final_table
+from helpers.runs import store
 from helpers.runs.confirm import Confirmation
 
 FEW = (5, 6, 4, 5, 7)
@@ -46,7 +49,7 @@ def test_planted_tie_reads_as_a_tie():
 def test_planted_difference_reads_as_one():
     said = findings_of(layer=FEW, group=MANY)
     assert said[0].startswith("On made-up digits choose Layer Normalization")
-    assert "LayerNorm is better than GroupNorm by 20.4 ± " in said[3] and "5 seeds" in said[3]
+    assert "LayerNorm is better than GroupNorm by 20.4 ± " in said[4] and "5 seeds" in said[4]
     assert findings_of(layer=MANY, group=FEW)[0].startswith("On made-up digits choose Group Normalization")
 
 
@@ -60,7 +63,7 @@ def test_verdict_on_seeds(layer, group, verdict):
 
 def test_a_verdict_is_corrected_for_the_number_of_pairs():
     pair = {"layer": FEW, "group": (6, 9, 6, 5, 11)}
-    assert "is better than" in findings_of(**pair)[3]  # p = 0.047
+    assert "is better than" in findings_of(**pair)[4]  # p = 0.047
     said = findings_of(**pair, batch=(5, 8, 4, 7, 6))
     assert "no difference is shown" in said[0] and not any("is better" in sentence for sentence in said)
 
@@ -95,15 +98,16 @@ def test_the_headline_is_the_confirmations(monkeypatch):
     monkeypatch.setattr(Confirmation, "find", lambda *arguments, **options: found)
     said = findings(results_of(own, MNIST))
     assert said[0].startswith("On made-up digits choose Group Normalization: it is better than LayerNorm and L1")
-    assert "(20 seeds, announced before the first was run)" in said[1] and "GroupNorm 99.48 % (" in said[1]
-    assert [sentence.split(" by ")[0] for sentence in said[3:6]] == [
+    assert "(20 seeds, announced before the first was run)" in said[3] and "GroupNorm 99.48 % (" in said[3]
+    assert said[1].startswith("Where accuracy does not decide, choose by cost: LayerNorm learns 75,080 parameters")
+    assert [sentence.split(" by ")[0] for sentence in said[4:7]] == [
         "GroupNorm is better than LayerNorm", "LayerNorm is better than L1 + BatchNorm",
         "GroupNorm is better than L1 + BatchNorm"]
-    assert said[6].startswith("Its penalty puts L1 + BatchNorm behind")
+    assert said[7].startswith("Its penalty puts L1 + BatchNorm behind")
     assert "this notebook (LayerNorm 8.0 images ahead of GroupNorm, 2 seeds)" in said[2]
     found.control.pop()
     said = findings(results_of(own, MNIST))
-    assert said[0].startswith("In exploratory runs on made-up digits choose Layer") and "2 seeds" in said[4]
+    assert said[0].startswith("In exploratory runs on made-up digits choose Layer") and "2 seeds" in said[5]
     assert said[2].startswith("79 of 80 runs of the confirmation are there; they are not")
     results = results_of(own, MNIST, failures=["batch, seed 0: full"])
     answer = answer_markdown(results)
@@ -111,17 +115,36 @@ def test_the_headline_is_the_confirmations(monkeypatch):
     assert findings_markdown(results).count("\n- ") == len(said) - 4
 
 
-def test_failed_runs_are_told_and_not_shown_as_flawless_and_reused_ones_are_told():
+def test_failed_runs_are_told_and_not_shown_as_flawless():
     study = Study(seeds=(0, 1))
     records = [record("layer", 1, [1, 2]), record("group", 0, [1]), record("group", 1, [3])]
     said = findings(results_of(records, study=study))
-    assert "3 of 6 runs failed" in said[2] and "the number of seeds differs" in said[1]
+    assert "3 of 6 runs failed" in said[3] and "the number of seeds differs" in said[2]
     assert shown_runs(records) == (["layer", "group"], 1)
     assert findings(results_of(records[:1], study=study))[0].endswith("alone was trained to the end.")
     assert findings(results_of(records[:1], study=Study(norms=("layer",))))[0].endswith("alone was trained.")
-    for reuse in (True, False):
-        report = training_report(results_of(records, DIGITS, Study(reuse_records=reuse), ["batch, seed 0: full"]))
-        assert ("published records" in report) == reuse and "**Failed:** batch, seed 0: full." in report
+    report = training_report(results_of(records, failures=["batch, seed 0: full"]))
+    assert "**Failed:** batch, seed 0: full." in report and "published" not in report
+
+
+def test_runs_trained_here_are_told_from_published_ones_and_stand_beside_them(monkeypatch):
+    """LayerNorm: 3 wrong here, 2 in the published run of the same seed, 2 to 4 in all; GroupNorm 9, 5, 5 to 6."""
+    published = [record("layer", seed, range(number)) for seed, number in enumerate((2, 4))]
+    published += [record("group", seed, range(number)) for seed, number in enumerate((5, 6))]
+    by_id = {readings.hardware_independent_id(RunConfig.from_dict(one["config"]), DIGITS.fingerprint): one
+             for one in published}
+    for module in (readings, store):
+        monkeypatch.setattr(module, "published_records", lambda: by_id)
+    here = [record("layer", 0, range(3)), record("group", 0, range(9))]
+    taken = store.reusable_records(Study(seeds=(0, 1)))
+    assert [one["config"]["seed"] for one in taken.values()] == [1, 1]
+    assert len(store.reusable_records(Study(reuse_records=True))) == 4
+    assert store.reusable_records(Study(reuse_records=False)) == {}
+    report = training_report(results_of([*here, *taken.values()]))
+    assert "Of these, 2 runs come from the published records." in report
+    assert "same seed: LayerNorm -1 and GroupNorm -4; outside the range of the published seeds: GroupNorm." in report
+    assert list(final_table(final_frame([*here, *taken.values()])).loc["seeds"]) == ["2 (1 published)"] * 2
+    assert set(history_frame([here[0], *taken.values()]).groupby("seed").published.all()) == {False, True}
 
 
 def history(norm, last, *ends):
@@ -145,7 +168,7 @@ def test_beside_the_historical_run():
     assert alone.endswith("99.39 % here (99.19 to 99.59: inside). "
                           "In brackets the range in which one further seed ends 95 times in 100.")
     free = history("batch", 18, 99.0, 99.1, 99.0)  # 2.0, 1.1 and 1.5: 1.53 ± 4.3027 * 0.4509 / sqrt(3)
-    assert historical_reading(batch, free).endswith("takes BatchNorm to 99.03 % in epoch 18 instead of 97.50 %: "
+    assert historical_reading(batch, free).endswith("takes BatchNorm from 97.50 to 99.03 % in epoch 18: "
                                                     "the penalty cost 1.53 ± 1.12 points (3 seeds).")
     assert "cost 2.00 and 1.10 points (2 seeds)." in historical_reading(batch, free[free.seed < 2])
     assert historical_reading(layer, history_frame([])) == alone

@@ -56,12 +56,12 @@ def test_shared_errors_are_of_different_seeds():
     assert shared.to_numpy().tolist() == [[2, 1.5], [1.5, 2]] and list(shared) == ["layer", "group"]
     assert frames.wrong_in_all(records) == [3]
     assert shared_reading(shared, [3], 4) == (
-        "Runs of two variants share 1.5 wrong images; two seeds of one variant share 2.0, so another variant changes "
-        "that by -0.5; 1 image is wrong in all 4 runs: 3.")
+        "Runs of two variants share 1.5 wrong images. Two seeds of one variant share 2.0. To change the variant and not "
+        "only the seed changes that by -0.5 images. 1 image is wrong in all 4 runs: 3.")
     one_seed = frames.shared_frame(records[::2])
     assert one_seed.loc["layer", "group"] == 3 and np.isnan(one_seed.loc["layer", "layer"])
     said = shared_reading(one_seed, [], 2)
-    assert said == "Runs of two variants share 3.0 wrong images; 0 images are wrong in all 2 runs."
+    assert said == "Runs of two variants share 3.0 wrong images. 0 images are wrong in all 2 runs."
     assert shared_reading(frames.shared_frame(records[:1]), [1, 2, 3], 1).startswith("3 images are wrong in all 1 runs")
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import without_clock
 
-from helpers.runs.checkpoint import Checkpoint
+from helpers.runs.checkpoint import Checkpoint, momenta
 from helpers.runs.one import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:the checkpoint of")
@@ -74,6 +74,8 @@ DAMAGES = {
     "text for a momentum": lambda c: first_momentum(c).update(momentum_buffer="x"),
     "no momentum": lambda c: first_momentum(c).clear(),
     "momentum of another type": lambda c: first_momentum(c).update(momentum_buffer=torch.zeros(16, 1, 3, 3).double()),
+    "sparse momentum": lambda c: first_momentum(c).update(momentum_buffer=torch.zeros(16, 1, 3, 3).to_sparse()),
+    "tensors in the history": lambda c: c["history"][0].update(lr=torch.tensor(0.1)),
     "weights of another shape": lambda c: c["net"].update({next(iter(c["net"])): torch.zeros(3)}),
     "a weight less": lambda c: c["net"].popitem(),
     "no average": lambda c: c.update(average=None),
@@ -101,3 +103,18 @@ def test_damaged_checkpoint_is_set_aside(checkpoint):
             assert checkpoint.load() is None, name
         assert not checkpoint.path.exists()
         assert checkpoint.path.with_suffix(".damaged").read_bytes() == content
+
+
+def test_tensors_are_copied_not_taken_over(checkpoint, tiny_data):
+    """One number that stands for a whole tensor would be written to by the next update, far outside its memory."""
+    right = checkpoint.path.read_bytes()
+    content = torch.load(io.BytesIO(right[:-32]), weights_only=True)
+    content["history"].pop()
+    for tensors in (first_momentum(content), content["net"], content["average"]):
+        for name, tensor in tensors.items():
+            tensors[name] = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+    checkpoint.path.write_bytes(seal(content))
+    state = checkpoint.load()
+    for tensor in (*state.net.state_dict().values(), *state.average.state_dict().values(), *momenta(state.optimizer)):
+        assert 0 not in tensor.stride()
+    assert len(fit(checkpoint.config, tiny_data, checkpoint)["history"]) == 2

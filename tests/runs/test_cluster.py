@@ -11,6 +11,7 @@ import pickle
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,13 +19,14 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import dask
 import pytest
 from distributed import Client
 from support import ROOT, without_clock
 
 from helpers.config import ParameterError
-from helpers.runs import cluster, one
-from helpers.runs.store import Store
+from helpers.runs import cluster, connect, one
+from helpers.runs.store import Run, Store
 from helpers.runs.train_all import train_all
 from helpers.training import VERSION, DivergedError
 
@@ -33,8 +35,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
-    """The file of a scheduler with a nanny and its worker, started as the README says, where no helpers are."""
-    folder = tmp_path_factory.mktemp("cluster")
+    """The file of a scheduler with a nanny and its worker."""
+    with started_cluster(tmp_path_factory.mktemp("cluster")) as (file, _):
+        yield file
+
+
+@contextlib.contextmanager
+def started_cluster(folder: Path):
+    """A scheduler's file and its worker's process, started as the README says, where no helpers are."""
     file = folder / "scheduler.json"
     environment = {**os.environ, "PYTHONPATH": "", "DASK_DISTRIBUTED__WORKER__DAEMON": "false"}
     started = []
@@ -43,7 +51,7 @@ def scheduler(tmp_path_factory):
         started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL))
     wait_for(file)
-    yield str(file)
+    yield str(file), started[-1]
     for process in started[::-1]:
         process.terminate()
     for process in started:
@@ -137,6 +145,22 @@ def test_a_run_that_fails_is_tried_again_and_told(scheduler, store, make_config,
     assert len(list(tmp_path.glob("0-*"))) == len(list(tmp_path.glob("1-*"))) == 3
 
 
+def test_a_record_that_can_not_be_kept_is_the_studys_all_the_same(
+        scheduler, store, make_config, train_here, on_worker, monkeypatch):
+    """Somebody else's lock file lies in the run's folder."""
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(store.run(config).folder / ".lock"))
+
+    config = make_config("group", 9)
+    on_worker("train_one", refuse)
+    monkeypatch.setattr(Run, "locked", refuse)
+    with pytest.warns(UserWarning, match=r"group, seed 9: group-seed9-\w+/\.lock: Permission denied; .*study's alone"):
+        (record,), failures = train_all([config], store, scheduler=scheduler)
+    assert not failures
+    monkeypatch.undo()
+    assert [without_clock(record)] == train_here([config])
+
+
 @pytest.mark.parametrize("address", [
     "127.0.0.1:9", "ucx://127.0.0.1:9", "inproc://x:1", "x".ljust(300, "x"), "nowhere.json",
     b"", b"{}", b"null", b"[]", b"{bad", b'{"address": 5}'])
@@ -151,6 +175,84 @@ def test_a_scheduler_that_is_not_there_is_one_line(address, store, make_config, 
     with pytest.raises(ParameterError, match=f"^scheduler: got '{address}', .*{says}"):
         train_all([make_config()], store, scheduler=address)
     gc.collect()  # Dask's client closes here: in the thread of the next one it would wait for that one
+
+
+@pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
+def test_a_port_that_accepts_and_stays_silent_is_one_line(banner, store, make_config, monkeypatch):
+    monkeypatch.setattr(connect, "SECONDS_TO_ANSWER", 1)
+    taken = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def accept():
+            with contextlib.suppress(OSError):  # it is closed
+                while True:
+                    taken.append(server.accept()[0])
+                    taken[-1].sendall(banner)
+
+        threading.Thread(target=accept, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(ParameterError, match="no Dask scheduler with a worker answers there"):
+            train_all([make_config()], store, scheduler=address)
+        assert time.monotonic() - start < 10
+    assert taken
+
+
+def test_no_workers_left_is_told_and_comes_to_an_end(store, make_config, tmp_path, monkeypatch):
+    for name, seconds in (("CHECK_SECONDS", 0.2), ("TOLD_SECONDS", 0.5), ("END_SECONDS", 1.5)):
+        monkeypatch.setattr(cluster, name, seconds)
+    config = make_config(num_epochs=100_000)
+    told = pytest.warns(UserWarning, match=r"^the scheduler has had no worker for \d+ s; the runs go on when one comes")
+    ended = pytest.raises(DivergedError, match="group, seed 0: there are no workers; the same command goes on")
+    with started_cluster(tmp_path) as (file, worker):
+        def leave():
+            wait_for(store.run(config).checkpoint.path)
+            worker.terminate()
+
+        threading.Thread(target=leave, daemon=True).start()
+        with told, ended:
+            train_all([config], store, scheduler=file)
+    assert store.run(config).checkpoint.load()
+
+
+def test_the_private_cluster_is_its_users_alone_and_knows_no_sites_settings():
+    site = {"distributed.comm.require-encryption": True, "distributed.worker.preload": ["no_such_module"],
+            "temporary-directory": "/dev/null/no such folder"}
+    if shutil.which("openssl") is None:
+        pytest.skip("nothing makes keys here")
+    with dask.config.set(site), connect.connect(1, None) as client:
+        assert client.submit(int, "1").result() == 1
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        for other in (address, address.replace("tls", "tcp")):
+            with dask.config.set({"distributed.comm.require-encryption": None}), pytest.raises((OSError, TypeError)):
+                Client(other, timeout=1)
+
+
+SCRIPT = """
+import pickle, sys
+from helpers.runs.train_all import train_all
+print("started", flush=True)
+configs, store = pickle.load(open(sys.argv[1], "rb"))
+train_all(configs, store, workers=2)
+"""
+
+
+def test_a_script_trains_once_and_ctrl_c_is_one_traceback(store, make_config, tmp_path):
+    """Without `if __name__ == "__main__"`, as nbconvert makes one of a notebook; Ctrl-C reaches the whole group."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    configs = [make_config(seed=seed, num_epochs=100_000) for seed in (0, 1)]
+    (tmp_path / "what").write_bytes(pickle.dumps((configs, store)))
+    process = subprocess.Popen([sys.executable, "script.py", "what"], cwd=tmp_path, start_new_session=True, text=True,
+                               env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    for config in configs:
+        wait_for(store.run(config).checkpoint.path)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert out == "started\n"
+    assert err.count("Traceback") == 1
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert err.count('File "') < 8
 
 
 def test_a_worker_with_another_torch_that_comes_later_is_refused_too(

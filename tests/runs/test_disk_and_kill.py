@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from unittest import mock
 import pytest
 from support import ROOT, prefill, run, without_clock
 
+from helpers import files
 from helpers.config import RunConfig
 from helpers.datasets import load_dataset
 from helpers.runs import one
@@ -69,7 +69,7 @@ def test_killed_at_twenty_random_moments(store, make_config, tmp_path):
     (whole,), _ = train_all([config], Store(tmp_path / "whole", store.data))
     assert without_clock(killed) == without_clock(whole)
     left = {path.name for path in folder.iterdir()}
-    assert left == {".lock", "checkpoint.pt", "record.json"}, "no debris, no damage"
+    assert left == {".lock", "checkpoint.pt", "record.json", "weights.safetensors"}, "no debris, no damage"
 
 
 def train_and_count(config, store, queue) -> None:
@@ -98,21 +98,22 @@ class Crash(BaseException):
 FAULTS = {
     "a full disk": (os, "fsync", OSError(errno.ENOSPC, "No space left on device")),
     "a forbidden folder": (os, "replace", PermissionError(errno.EACCES, "Permission denied")),
-    "no more open files": (tempfile, "mkstemp", OSError(errno.EMFILE, "Too many open files")),
+    "no more open files": (files, "open", OSError(errno.EMFILE, "Too many open files")),
     "a crash before the rename": (os, "replace", Crash())}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_write_fails_once(fault, store, make_config, tmp_path):
-    """Two runs of two epochs write three files each. Whichever write fails, the next start ends as if none had."""
+    """Two runs of two epochs write four files each. Whichever write fails, the next start ends as if none had."""
     configs = [make_config("layer"), make_config("group")]
     whole, _ = train_all(configs, store, workers=1)
     module, name, error = FAULTS[fault]
-    num_calls = 12 if name == "fsync" else 6  # a write syncs its file and its folder
+    num_calls = 16 if name == "fsync" else 8  # a write syncs its file and its folder
     for number in range(1, num_calls + 1):
         effects = [mock.DEFAULT] * (number - 1) + [error] + [mock.DEFAULT] * 99
         failed = Store(tmp_path / f"{number}", store.data)
-        with mock.patch.object(module, name, wraps=getattr(module, name), side_effect=effects), \
+        real = getattr(module, name, open)
+        with mock.patch.object(module, name, create=True, wraps=real, side_effect=effects), \
                 contextlib.suppress(Crash):
             records, failures = train_all(configs, failed, workers=1)
             assert len(records) == len(failures) == 1, "the other run goes on"

@@ -1,13 +1,14 @@
 """Runs are found again by their content; what is no record is set aside; published records are read anywhere."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
 from support import made_up_record, prefill
 
 from helpers.config import ParameterError
-from helpers.runs.store import Store, publish_records, published_records, run_id
+from helpers.runs.store import Store, publish_records, published_records, run_id, seal, unseal
 
 
 def test_identity_is_the_content(make_config):
@@ -22,11 +23,8 @@ def test_identity_is_the_content(make_config):
 
 
 DAMAGES = [
-    b"", b"{}", b"[1]", b"\xff\xfe", b'{"history": []}', b"[" * 100_000, {"history": []}, {"history": "a"},
-    {"history": [{}]}, {"wrong": None}, {"wrong": [[1, 2]]}, {"wrong": []}, {"wrong": [["x"] * 5] * 3},
-    {"num_parameters": None},
-    {"environment": "x"}, {"dataset": None}, {"config": {}},
-    {"run_id": "../../outside"}, {"run_id": "/etc/passwd"}]  # a run id leads nowhere else
+    b"", b"{}", b"[1]", b"\xff\xfe", b'{"history": []}', b"[" * 100_000, {"history": []}, {"wrong": None},
+    {"num_parameters": None}, {"config": {}}, {"run_id": "../../outside"}]  # a run id leads nowhere else
 
 
 def test_damaged_record_is_set_aside(tiny_data, make_config, tmp_path):
@@ -39,7 +37,8 @@ def test_damaged_record_is_set_aside(tiny_data, make_config, tmp_path):
     path = run.folder / "record.json"
     debris = run.folder / ".checkpoint.pt.abc.tmp"
     debris.write_bytes(b"half")  # of a killed process
-    for damage in [*DAMAGES, made_up_record(make_config(seed=1), tiny_data)]:
+    another = seal(made_up_record(make_config(seed=1), tiny_data)).encode()
+    for damage in [*DAMAGES, another]:
         content = damage if isinstance(damage, bytes) else json.dumps({**record, **damage}).encode()
         path.write_bytes(content)
         with run.locked():
@@ -47,6 +46,45 @@ def test_damaged_record_is_set_aside(tiny_data, make_config, tmp_path):
         assert not debris.exists()
         assert not path.exists()
         assert path.with_suffix(".damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize("edit", [
+    ('"val_accuracy": 90.0', '"val_accuracy": 100.0'), ("0.6, 0.3]", "7, 0.3]"), ("[[0, 0, 1,", "[[0, 0, 77,"),
+    ("[[0, 0, 1, 0.6, 0.3], [1", "[[0, 0, 1, 0.6, 0.3], [0"), ('"sha256"', '"sha257"'), ("}", "} ")])
+def test_a_changed_record_is_noticed_in_a_folder_and_published(edit, tiny_data, make_config, tmp_path):
+    run = Store(tmp_path / "runs", tiny_data).run(make_config("layer"))
+    record = made_up_record(run.config, tiny_data)
+    with run.locked():
+        run.write_record(record)
+    publish_records([record], "some", tmp_path)
+    for path in (run.folder / "record.json", tmp_path / "some.jsonl"):
+        text = path.read_text()
+        assert edit[0] in text
+        path.write_text(text.replace(*edit))
+    assert run.read_record() is None
+    with pytest.raises(ParameterError, match=r"line 1 of some\.jsonl is no published run \(it was changed after"):
+        published_records(tmp_path)
+
+
+def test_any_flipped_bit_in_a_record_is_noticed(tiny_data, make_config):
+    line = bytearray(seal(made_up_record(make_config(), tiny_data)).encode())
+    positions = random.Random(0)
+    for _ in range(1000):
+        damaged = line.copy()
+        damaged[positions.randrange(len(line))] ^= 1 << positions.randrange(8)
+        with pytest.raises(ValueError):
+            unseal(damaged.decode())
+
+
+def test_records_that_were_published_without_a_seal_are_found(tiny_data, make_config, tmp_path):
+    record = made_up_record(make_config("layer"), tiny_data)
+    path = tmp_path / "some.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    assert list(published_records(tmp_path).values()) == [record]
+    assert published_records(whole=False), "those of this project"
+    path.write_text(json.dumps({**record, "history": record["history"][:1]}))
+    with pytest.raises(ParameterError, match="is no published run"):
+        published_records(tmp_path)
 
 
 def test_published_records_answer_the_same_question_on_any_device(tiny_data, make_config, tmp_path):

@@ -1,5 +1,7 @@
 """Each run is trained once, and is the same beside others as alone."""
 
+import os
+import sys
 from dataclasses import replace
 from unittest import mock
 
@@ -8,11 +10,13 @@ import torch
 from support import made_up_record, prefill, without_clock
 
 from helpers.config import ParameterError
+from helpers.files import MOST_BYTES
 from helpers.runs import one
 from helpers.runs import train_all as module
 from helpers.runs.one import Outcome
 from helpers.runs.store import Store
 from helpers.runs.train_all import train_all
+from helpers.runs.weights import FILE_NAME, read_weights
 from helpers.training import DivergedError
 
 
@@ -59,6 +63,45 @@ def test_a_run_is_trained_once(store, make_config, fits, capsys):
     assert fits.call_count == 3, "a damaged record"
 
 
+def make_sparse(path):
+    with path.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+
+
+THINGS = {
+    "a folder": lambda path: (path / "inner").mkdir(parents=True),
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "more than a run writes": make_sparse}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes")
+@pytest.mark.parametrize("thing", THINGS)
+@pytest.mark.parametrize("name", ["record.json", "checkpoint.pt", "weights.safetensors"])
+@pytest.mark.filterwarnings("ignore:the checkpoint of")
+def test_what_is_no_file_of_ours_is_set_aside(thing, name, store, make_config, fits):
+    """It neither hangs nor stops the run, and the next start finds it finished."""
+    run = store.run(make_config(num_epochs=1))
+    (run.folder / "record.damaged" / "earlier").mkdir(parents=True)
+    THINGS[thing](run.folder / name)
+    for _ in range(2):
+        records, failures = train_all([run.config], store)
+        assert len(records) == 1 and not failures
+    assert fits.call_count == 1
+    assert run.checkpoint.load()
+    assert read_weights(run.folder / FILE_NAME)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes")
+def test_what_is_in_the_way_of_a_lock_is_named(store, make_config):
+    run = store.run(make_config())
+    (run.folder / ".lock" / "inner").mkdir(parents=True)
+    says = rf"group, seed 0: {run.id}/\.lock: .*; mend that, or name another runs_dir"
+    with pytest.raises(DivergedError, match=says):
+        train_all([run.config], store)
+
+
 def test_one_diverging_run_does_not_stop_the_others(store, make_config):
     """When no run finishes, that is the error."""
     configs = [make_config("layer", lr=1e30), make_config("group"), make_config("batch")]
@@ -79,6 +122,21 @@ def test_refused_before_anything_is_trained(store, make_config, tmp_path, fits):
     with pytest.raises(ParameterError, match=r"runs_dir: got .* takes a folder that can be written"):
         Store(tmp_path / "file", store.data)
     assert not fits.called
+
+
+@pytest.mark.parametrize(("num_epochs", "options", "is_beside"), [
+    (2, {}, False), (2, {"workers": 2}, True), (1000, {}, True), (1000, {"workers": 1}, False)])
+def test_short_work_is_done_in_this_process(num_epochs, options, is_beside, store, make_config, monkeypatch):
+    """A cluster of processes would take longer to start."""
+    def beside(todo, on_progress, **_):
+        return [(run, Outcome(made_up_record(run.config, run.data))) for run in todo]
+
+    here = mock.Mock(side_effect=lambda run, on_progress: made_up_record(run.config, run.data))
+    monkeypatch.setattr(module, "train_side_by_side", beside)
+    monkeypatch.setattr(module, "train_one", here)
+    monkeypatch.setattr(module, "most_workers", lambda: 4)
+    train_all([make_config(seed=seed, num_epochs=num_epochs) for seed in (0, 1)], store, **options)
+    assert here.called != is_beside
 
 
 def test_runs_on_cuda_are_grouped_by_all_but_their_seed(store, make_config, monkeypatch):

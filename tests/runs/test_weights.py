@@ -1,5 +1,7 @@
 """The networks that runs leave: whole, sealed, and found for the study that they answer."""
 
+import random
+
 import pytest
 import torch
 from support import make_run_config
@@ -39,6 +41,21 @@ def test_a_changed_weight_is_noticed(store):
     write_atomically(path, b"no safetensors at all")
     with pytest.raises(ValueError, match="no network"):
         read_weights(path)
+
+
+def test_any_flipped_bit_in_the_header_is_noticed(store):
+    """Names, shapes, and which run's it is."""
+    run = store.run(make_run_config(num_epochs=1))
+    train_one(run, lambda *progress: None)
+    path = run.folder / FILE_NAME
+    content = path.read_bytes()
+    positions = random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        damaged[positions.randrange(8 + int.from_bytes(content[:8], "little"))] ^= 1 << positions.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError):
+            read_weights(path)
 
 
 def test_the_first_seed_that_has_all_is_found(store):

@@ -13,8 +13,8 @@
   let strokes = [];  // each an array of [x, y]
   let shown = -1;  // index of the example that is shown
 
-  /** A table's row: a header, then a cell for each network with `parts` empty spans. Returns the cells. */
-  const addRow = (body, title, parts) => {
+  /** A table's row: a header, then a cell for each network with `bars` bars and texts. Returns the cells. */
+  const addRow = (body, title, bars) => {
     const row = body.insertRow();
     const header = row.appendChild(document.createElement("th"));
     header.scope = "row";
@@ -22,7 +22,10 @@
     return norms.map((norm) => {
       const cell = row.insertCell();
       cell.className = norm;
-      for (let i = 0; i < parts; i++) cell.append(document.createElement("span"));
+      for (let i = 0; i < bars; i++) {
+        cell.appendChild(document.createElement("div")).append(document.createElement("i"));
+        cell.append(document.createElement("span"));
+      }
       return cell;
     });
   };
@@ -34,13 +37,14 @@
     }
   }
   const answerRow = addRow(find("answers tbody"), "reads", 0);
-  const shareRows = Array.from({length: 10}, (_, digit) => addRow(find("answers tbody"), digit, 2));
-  const normRows = Array.from({length: 6}, (_, block) => addRow(find("norms tbody"), block + 1, 4));
+  const shareRows = Array.from({length: 10}, (_, digit) => addRow(find("answers tbody"), digit, 1));
+  const normRows = Array.from({length: 6}, (_, block) => addRow(find("norms tbody"), block + 1, 2));
 
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
   /** A mark from mean - std to mean + std, on a square-root scale from -36 to 81, and the numbers. */
-  const setRange = (mark, text, {mean, variance}) => {
+  const setRange = (bar, text, {mean, variance}) => {
+    const mark = bar.firstChild;
     const std = Math.sqrt(variance);
     const place = (value) => 100 * Math.min(Math.max((6 + Math.sign(value) * Math.sqrt(Math.abs(value))) / 15, 0), 1);
     mark.style.marginLeft = `${place(mean - std)}%`;
@@ -58,7 +62,7 @@
       answerRow[column].textContent = isEmpty ? "–" : answer;
       shareRows.forEach((cells, digit) => {
         const [bar, text] = cells[column].children;
-        bar.style.width = `${100 * shares[digit]}%`;
+        bar.firstChild.style.width = `${100 * shares[digit]}%`;
         text.textContent = isEmpty ? "–" : percent(shares[digit]);
         cells[column].classList.toggle("most", !isEmpty && digit === answer);
       });
