@@ -68,8 +68,9 @@ def check_batch_size(recipe: Recipe, data: Dataset) -> None:
     """Raises ParameterError when a batch would hold more than the training images."""
     num_images = len(data.train_images)
     if recipe.batch_size > num_images:
+        advice = ", or a smaller holdout" if data.name.endswith("-holdout") else ""
         raise ParameterError(f"batch_size: got {recipe.batch_size}, takes at most the {num_images:,} training images "
-                             f"of {data.title}")
+                             f"of {data.title}{advice}")
 
 
 def batches(

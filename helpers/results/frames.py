@@ -4,6 +4,7 @@ Accuracies are in percent, losses in nats, differences between variants in valid
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import permutations
 from statistics import mode
 
@@ -11,14 +12,16 @@ import numpy as np
 from pandas import DataFrame, read_csv
 from torch import Tensor
 
-from helpers.config import VARIANTS
+from helpers.config import VARIANTS, Recipe
 from helpers.data import NUM_CLASSES, Dataset
 from helpers.files import RECORDS
 from helpers.results.intervals import t_interval, wilson_interval
 
 Records = Sequence[Mapping]
 
-HISTORY = ["dataset", "norm", "seed", "epoch", "lr", "ema_decay", "train_loss", "l1_penalty", "train_accuracy",
+RECIPE = ["peak_lr" if one.name == "lr" else one.name for one in fields(Recipe)]  # each epoch has its own lr
+IDENTITY = ["dataset", "norm", "seed", "num_epochs", "num_groups", "device", *RECIPE]
+HISTORY = [*IDENTITY, "epoch", "lr", "train_loss", "l1_penalty", "train_accuracy",
            "val_loss", "val_accuracy", "val_correct", "published"]
 WRONG = ["norm", "seed", "index", "label", "prediction", "confidence", "true_confidence"]
 FINAL = ["norm", "variant", "parameters", "n", "published", "val_accuracy", "std", "low", "high", "val_loss",
@@ -26,10 +29,11 @@ FINAL = ["norm", "variant", "parameters", "n", "published", "val_accuracy", "std
 
 
 def history_frame(records: Records) -> DataFrame:
-    """One row for each run and epoch, without the clock: the same runs give the same frame."""
+    """One row for each run and epoch, with all that identifies the run, without the clock."""
     rows = []
     for record in records:
-        run = {**record["config"]["recipe"], **record["config"], "dataset": record["dataset"]["name"],
+        recipe = record["config"]["recipe"]
+        run = {**recipe, "peak_lr": recipe["lr"], **record["config"], "dataset": record["dataset"]["name"],
                "published": record.get("published", False)}  # taken from records/, not trained here
         rows += [{**run, **epoch} for epoch in record["history"]]
     return DataFrame(rows, columns=HISTORY)

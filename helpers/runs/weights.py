@@ -36,7 +36,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise
     except Exception as error:  # safetensors has an error type of its own
         raise ValueError(f"{path.name} holds no network ({error})") from error
-    if metadata.get("seal") != _seal(tensors, metadata["run"]) and metadata.get("sha256") != _digest(tensors):
+    if metadata.get("seal") != _seal(tensors, metadata["run"]):
         raise ValueError(f"{path.name} is damaged")
     return tensors, run
 
@@ -61,12 +61,4 @@ def _seal(tensors: dict[str, Tensor], run: str) -> str:
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    """What the first published files have instead of a seal."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(tensors[name].numpy().tobytes())
     return digest.hexdigest()
