@@ -11,7 +11,7 @@ from helpers.results.frames import history_frame
 
 @pytest.fixture
 def folders(tiny_data, tmp_path) -> list:
-    """Groups 1, 2, 4 of GroupNorm and two penalties of BatchNorm, two seeds each; the first folder stands there twice."""
+    """Groups 1, 2, 4 of GroupNorm, two penalties of BatchNorm, two seeds each; the first folder stands there twice."""
     made = {}
     for groups in (1, 2, 4):
         made[f"groups-{groups}"] = ("group", {"num_groups": groups}, {})

@@ -144,7 +144,7 @@ def plot_dying(losses: dict[str, list[float]], dataset_title: str) -> Figure:
         ax.plot(range(1, len(told) + 1), told, color=look.colour, linestyle=look.line, gid=norm)
         texts[norm] = f"{ALL_NORMS[norm].bare}: {np.median(told[-20:]):.2f} nats in the end"
     ax.axhline(guessing, color=INK, linewidth=0.8)
-    ax.text(len(told), 1.02 * guessing, "guessing", ha="right", va="bottom")
+    ax.text(0.6 * len(told), 1.02 * guessing, "guessing", ha="right", va="bottom")
     ax.set(xlabel="update", ylabel="loss (nats)", ylim=(0, 1.3 * guessing))
     key(ax, texts)
     end = np.median(losses["none"][-20:])

@@ -177,7 +177,7 @@ def save_results(folder: Path, results: StudyResults) -> None:
     write_summary(
         folder, f"Three normalisations on {data.title}", data, findings(results),
         fingerprint=data.fingerprint, num_train=len(data.train_labels), num_val=len(data.val_labels),
-        recipe=study.recipe, num_groups=study.num_groups, norms=study.norms, device=records[0]["config"]["device"],
+        recipe=study.recipe, num_groups=study.num_groups, norms=study.norms, device=study.device,
         training=asdict(study.training_recipe()), seeds=study.seeds, num_epochs=study.num_epochs, num_runs=len(records),
         failures=results.failures, variants=_rows(frames.final_frame(records)), runs=runs,
         confirmation=_rows(frames.final_frame(confirmed)), pairs=_rows(pairs_frame(confirmed)),

@@ -79,7 +79,7 @@ def mode_table(images: Tensor, num_groups: int) -> DataFrame:
 
 
 def final_table(final: DataFrame) -> DataFrame:
-    """`final_frame` for readers: one column a variant, the historical run's end below ours."""
+    """`final_frame` for readers: one column a variant."""
     digits = 1 if final.n.max() > 1 else 0
     columns = {}
     for row in final.itertuples():
@@ -93,11 +93,6 @@ def final_table(final: DataFrame) -> DataFrame:
             "validation loss (nats)": f"{row.val_loss:.4f}", "wrong images": f"{row.errors:.{digits}f}",
             "training accuracy (%)": f"{row.train_accuracy:.2f}",
             "L1 penalty (nats)": f"{row.l1_penalty:.4f}"}
-        if "historical_epoch" in final:
-            end = f"{row.historical_val_accuracy:.2f} (epoch {row.historical_epoch:.0f})"
-            columns[short] |= {
-                "historical accuracy (%)": end,
-                "historical loss (nats)": f"{row.historical_val_loss:.4f}"}
     return DataFrame(columns).rename_axis("last epoch")
 
 

@@ -71,7 +71,16 @@ def test_axe_finds_nothing(page, scheme):
         assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found["violations"]] == []
 
 
-def test_the_two_schemes_differ_and_figures_take_the_pages_ink_and_ground(page):
+@pytest.fixture
+def figures_page(page) -> Page:
+    """The page, if there are figures in it: the exercises have none."""
+    if not page.locator("figure").count():
+        pytest.skip("a page without figures")
+    return page
+
+
+def test_the_two_schemes_differ_and_figures_take_the_pages_ink_and_ground(figures_page):
+    page = figures_page
     light = styles(page, "html", "backgroundColor")
     on_light = styles(page, "figure svg text", "fill")
     page.emulate_media(color_scheme="dark")
@@ -91,7 +100,8 @@ def test_contents_lead_where_they_say(page):
         assert -5 <= target.bounding_box()["y"] < 900, link.inner_text()
 
 
-def test_every_figure_is_drawn_and_described(page):
+def test_every_figure_is_drawn_and_described(figures_page):
+    page = figures_page
     images = page.locator("figure img").evaluate_all("all => all.map(e => [e.naturalWidth, e.alt.length])")
     assert all(width > 600 and length > 40 for width, length in images)
     drawings = page.locator("figure svg").evaluate_all("""all => all.map(svg => {
@@ -118,8 +128,8 @@ def test_it_fits_the_window(page, width):
     assert styles(page, ".table, pre", "overflowX") <= {"auto"}
     heights = page.locator("figure svg text").evaluate_all(
         "all => all.filter(e => e.textContent.trim()).map(e => e.getBoundingClientRect().height)")
-    if page.locator('figure svg[width="576pt"]').count():
-        return  # drawn when figures were twice as wide; it scrolls in its frame
+    if not heights or page.locator('figure svg[width="576pt"]').count():
+        return  # no figures, or drawn when they were twice as wide: they scroll in their frames
     assert min(heights) >= 11, "pixels; letters turned on their side are as wide as they are high"
     inside = page.locator("figure").evaluate_all(
         "all => all.every(figure => figure.scrollWidth <= figure.clientWidth && figure.clientWidth > 280)")
@@ -131,6 +141,7 @@ def test_the_first_figure_stands_on_the_first_screen(page, width):
     page.set_viewport_size({"width": width, "height": 844})
     if page.locator("#switch-layer").count():  # the main notebook's
         assert page.locator("figure").first.bounding_box()["y"] < 844
+        assert width > 390 or page.evaluate("document.documentElement.scrollHeight") <= 15 * 844, "15 screens of a phone"
 
 
 def test_one_switch_unfolds_all_code_and_print_holds_it(page):
@@ -142,7 +153,7 @@ def test_one_switch_unfolds_all_code_and_print_holds_it(page):
     page.emulate_media(media="print")
     assert all(cell.is_visible() for cell in code.all())
     assert not page.locator("nav.contents").is_visible() or page.locator("#all-code").is_hidden()
-    assert styles(page, "figure", "breakInside") == {"avoid"}
+    assert styles(page, "figure", "breakInside") <= {"avoid"}
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF") and pdf.count(b"/Type /Page\n") >= 5
 

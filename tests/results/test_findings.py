@@ -182,7 +182,8 @@ def test_files_hold_what_the_frames_hold(records, tmp_path):
     results = results_of(records, failures=["group, seed 0: failed"])
     save_results(tmp_path, results)
     table = pd.read_csv(tmp_path / "results.csv")
-    pd.testing.assert_frame_equal(table, history_frame(records), check_dtype=bool(records))
+    expected = history_frame(records).astype({"num_groups": float})  # a column of None is one of nan in a file
+    pd.testing.assert_frame_equal(table, expected, check_dtype=bool(records))
     content = json.loads((tmp_path / "summary.json").read_text())
     assert (content["dataset"], content["num_runs"]) == ("digits", len(records))
     assert content["failures"] == ["group, seed 0: failed"]

@@ -56,8 +56,8 @@ def test_shared_errors_are_of_different_seeds():
     assert shared.to_numpy().tolist() == [[2, 1.5], [1.5, 2]] and list(shared) == ["layer", "group"]
     assert frames.wrong_in_all(records) == [3]
     assert shared_reading(shared, [3], 4) == (
-        "Runs of two variants share 1.5 wrong images. Two seeds of one variant share 2.0. To change the variant and not "
-        "only the seed changes that by -0.5 images. 1 image is wrong in all 4 runs: 3.")
+        "Runs of two variants share 1.5 wrong images. Two seeds of one variant share 2.0. To change the variant "
+        "and not only the seed changes that by -0.5 images. 1 image is wrong in all 4 runs: 3.")
     one_seed = frames.shared_frame(records[::2])
     assert one_seed.loc["layer", "group"] == 3 and np.isnan(one_seed.loc["layer", "layer"])
     said = shared_reading(one_seed, [], 2)
