@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from helpers.config import RunConfig
+from helpers.config import OneLineError, RunConfig
 from helpers.data import check_batch_size
 from helpers.machine import most_workers
 from helpers.runs.cluster import train_side_by_side
@@ -18,6 +18,10 @@ MOST_TOGETHER = 20  # seeds in one wider network: 1 GB of a GPU's memory
 SHORT_WORK = 100_000  # training images, each as often as it is seen: half a minute; a cluster needs it to start
 
 
+class Stopped(OneLineError, KeyboardInterrupt):
+    """The user stopped the training. IPython prints this line instead of a traceback."""
+
+
 def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = None,
               scheduler: str | None = None) -> tuple[list[dict], list[str]]:
     """The records of all runs, in the order of `configs`, and one line for each run that failed.
@@ -26,7 +30,7 @@ def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = 
     (None: as many as this machine bears). A single one trains in this process, and so do several short ones. The bits
     are the same either way. On CUDA the seeds of a variant train as one wider network (`together.py`).
     scheduler: the address of a Dask scheduler, or its file: the runs go to its workers, whatever the device.
-    Raises ParameterError before any training, and DivergedError when not one run finishes.
+    Raises ParameterError before any training, DivergedError when not one run finishes, Stopped when interrupted.
     """
     for config in configs:
         check_batch_size(config.recipe, store.data)
@@ -43,9 +47,12 @@ def train_all(configs: Sequence[RunConfig], store: Store, workers: int | None = 
         train = partial(train_side_by_side, workers=workers, scheduler=scheduler)
     else:
         train = _train_seeds_together if devices == {"cuda"} else _train_one_by_one
-    with progress_bars(todo) as on_progress:
-        for run, outcome in train(todo, on_progress):
-            outcomes[run.id] = outcome
+    try:
+        with progress_bars(todo) as on_progress:
+            for run, outcome in train(todo, on_progress):
+                outcomes[run.id] = outcome
+    except KeyboardInterrupt:
+        raise Stopped("run this again: it goes on from the last finished epoch") from None
     failures = [outcome.error for outcome in outcomes.values() if outcome.error]
     if failures and len(failures) == len(outcomes):
         raise DivergedError("no run finished: " + "; ".join(failures))
