@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import ROOT
 
-from helpers import datasets
+from helpers import datasets, mirrors
 from helpers.config import ParameterError
 from helpers.data import MEAN, STD, DataError
 from helpers.datasets import DATASETS, MNIST_FILES, find_mnist, load_dataset
@@ -222,10 +222,10 @@ def test_download_from_a_mirror(serve, archives, tmp_path):
 ])
 def test_next_mirror_when_one_sends_rubbish(serve, tmp_path, monkeypatch, fault, to, says):
     """From all mirrors it is one line, or the digits; before a good mirror it does not matter."""
-    assert datasets.WASTED_SECONDS < 18, "the digits are there within 20 s"
-    monkeypatch.setattr(datasets, "STALL_SECONDS", 0.4)
-    monkeypatch.setattr(datasets, "WASTED_SECONDS", 0.6)
-    monkeypatch.setattr(datasets, "MOST_BYTES", 100_000)
+    assert mirrors.WASTED_SECONDS < 18, "the digits are there within 20 s"
+    monkeypatch.setattr(mirrors, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(mirrors, "WASTED_SECONDS", 0.6)
+    monkeypatch.setattr(mirrors, "MOST_BYTES", 100_000)
     serve(FAULTS.get(fault, fault), to)
     with pytest.raises(DataError, match=rf"no mirror delivers it \(http://[^ ]*: {says}.*$"):
         load_dataset("mnist", tmp_path)
@@ -238,8 +238,8 @@ def test_next_mirror_when_one_sends_rubbish(serve, tmp_path, monkeypatch, fault,
 
 
 def test_mirrors_that_stall_share_one_deadline(serve, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "STALL_SECONDS", 0.4)
-    monkeypatch.setattr(datasets, "WASTED_SECONDS", 0.6)
+    monkeypatch.setattr(mirrors, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(mirrors, "WASTED_SECONDS", 0.6)
     for _ in range(5):
         serve(FAULTS["silence"], "ubyte")
     start = time.monotonic()
@@ -248,7 +248,7 @@ def test_mirrors_that_stall_share_one_deadline(serve, tmp_path, monkeypatch):
 
 
 def test_a_busy_mirror_is_asked_again_by_a_browsers_name(serve, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(datasets, "PAUSES", (0.4, 0.4))
+    monkeypatch.setattr(mirrors, "PAUSES", (0.4, 0.4))
     asked = serve(busy=2)
     assert load_dataset("mnist", tmp_path).name == "mnist" and len(asked) == 2 + 4
     assert "MNIST: " in capfd.readouterr().err, "a bar"
