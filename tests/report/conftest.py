@@ -16,3 +16,19 @@ def browser():
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def open_offline(browser):
+    """A function that opens a page without a network; `asked` and `said` hold what it asks for and complains of."""
+    def open_page(path, **options):
+        page = browser.new_context(offline=True, **options).new_page()
+        page.asked = []
+        page.said = []
+        page.on("request", lambda request: page.asked.append(request.url[:80]))
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.goto(path.as_uri())
+        return page
+
+    return open_page

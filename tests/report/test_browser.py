@@ -24,15 +24,9 @@ def path(request) -> Path:
 
 
 @pytest.fixture(scope="module")
-def window(browser: Browser, path):
-    """The report in a window, offline; `asked` and `said` hold what it asked for and complained of."""
-    page = browser.new_context(offline=True).new_page()
-    page.asked = []
-    page.said = []
-    page.on("request", lambda request: page.asked.append(request.url[:80]))
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.goto(path.as_uri())
+def window(open_offline, path):
+    """The report in a window, offline."""
+    page = open_offline(path)
     yield page
     page.context.close()
 

@@ -39,15 +39,9 @@ def path(networks, tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, path):
-    """The page on a phone of 320 pixels, offline, with a finger; `asked` and `said` as in test_browser."""
-    page = browser.new_context(offline=True, has_touch=True, viewport={"width": 320, "height": 900}).new_page()
-    page.asked = []
-    page.said = []
-    page.on("request", lambda request: page.asked.append(request.url[:80]))
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.goto(path.as_uri())
+def page(open_offline, path):
+    """The page on a phone of 320 pixels, with a finger."""
+    page = open_offline(path, has_touch=True, viewport={"width": 320, "height": 900})
     yield page
     page.context.close()
 
