@@ -101,6 +101,27 @@ def test_a_finger_draws_and_does_not_scroll(page):
     assert page.evaluate("scrollY") == before
 
 
+def test_a_pen_draws_and_a_second_pointer_does_not(page):
+    """Events as a page's own script would send them: no pointer to capture."""
+    page.locator(".clear").click()
+    page.evaluate("""() => {
+        const paper = document.querySelector(".paper");
+        const box = paper.getBoundingClientRect();
+        const send = (type, pointerId, x, y) => paper.dispatchEvent(new PointerEvent(type, {
+            pointerId, pointerType: "pen", bubbles: true,
+            clientX: box.left + box.width * x, clientY: box.top + box.height * y}));
+        send("pointerdown", 7, 0.5, 0.2);
+        send("pointerdown", 8, 0.1, 0.5);
+        for (let step = 2; step < 9; step++) {
+            send("pointermove", 7, 0.5, step / 10);
+            send("pointermove", 8, step / 10, 0.5);
+        }
+        send("pointerup", 7, 0.5, 0.8);
+        send("pointermove", 7, 0.9, 0.9);
+    }""")
+    assert answers(page).count("1") >= 2 and page.said == []
+
+
 def test_keys_draw_and_undo(page):
     page.locator(".clear").click()
     assert page.locator(".verdict").text_content().startswith("Draw a digit")

@@ -134,17 +134,26 @@
     const box = canvas.getBoundingClientRect();
     return [(event.clientX - box.left) * size / box.width, (event.clientY - box.top) * size / box.height];
   };
+  let drawing = null;  // the pointer that draws; a second finger does not
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || !event.isPrimary) return;
-    canvas.setPointerCapture(event.pointerId);
+    if (event.button !== 0 || drawing !== null) return;
+    drawing = event.pointerId;
     strokes.push([where(event)]);
     changed();
+    event.preventDefault();
+    canvas.focus({preventScroll: true});
+    if (event.isTrusted) canvas.setPointerCapture(event.pointerId);  // the stroke goes on outside of the paper
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!canvas.hasPointerCapture(event.pointerId)) return;
+    if (event.pointerId !== drawing) return;
     strokes.at(-1).push(where(event));
     changed();
   });
+  for (const end of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(end, (event) => {
+      if (event.pointerId === drawing) drawing = null;
+    });
+  }
   canvas.addEventListener("keydown", (event) => {
     const step = {ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, -10], ArrowDown: [0, 10]}[event.key];
     if (event.key === " ") {
@@ -162,6 +171,7 @@
     find("pen").classList.toggle("down", pen.isDown);
   });
   const change = (act) => () => {
+    drawing = null;
     pen.isDown = false;
     find("pen").classList.remove("down");
     act();
