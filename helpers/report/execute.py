@@ -146,7 +146,7 @@ def export(nb, executed: Path) -> str:
     except Exception as error:  # whatever the exporter meets
         reason = f"{_unshown_cell(nb, executed)}: {type(error).__name__}: {error}"
         return f"no page, but the executed notebook: {reason}"
-    executed.with_suffix(".html").write_bytes(page.encode(errors="replace"))
+    executed.with_suffix(".html").write_bytes(page.encode())
     return ""
 
 

@@ -8,8 +8,6 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from IPython.display import IFrame, Markdown
-
 TEMPLATE = Path(__file__).parent / "template"
 SCRIPT = "".join((TEMPLATE / name).read_text(encoding="utf-8") for name in ("networks.js", "try_it.js"))
 STYLES = (TEMPLATE / "style.css").read_text(encoding="utf-8")
@@ -32,8 +30,10 @@ def section(networks: bytes) -> str:
             f"<script>{SCRIPT}</script></section>")
 
 
-def frame(networks: bytes) -> IFrame | Markdown:
-    """The section in a frame of its own, for Jupyter and Colab."""
+def frame(networks: bytes):
+    """The section in a frame of its own, for Jupyter and Colab; text where there are no networks."""
+    from IPython.display import IFrame, Markdown
+
     if not networks:
         return Markdown(NONE)
     page = (f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Try it</title>'

@@ -1,5 +1,6 @@
 """Readings: what a reader sees in a figure, or in the data, as sentences computed from them."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -62,6 +63,9 @@ def beside_published(records: Records) -> str:
     here = [record for record in records if not record.get("published")]
     text = f"Of these, {plural(len(records) - len(here), 'run')} come from the published records."
     published = published_records()
+    alike = defaultdict(list)  # what the seeds of each question get right
+    for record in published.values():
+        alike[_question(record, seed=0)].append(record["history"][-1]["val_correct"])
     parts = []
     outside = []
     for record in here:
@@ -69,11 +73,10 @@ def beside_published(records: Records) -> str:
         if not twin:
             continue
         own = record["history"][-1]["val_correct"]
-        alike = [other["history"][-1]["val_correct"] for other in published.values()
-                 if _question(other, seed=0) == _question(record, seed=0)]
+        others = alike[_question(record, seed=0)]
         short = VARIANTS[record["config"]["norm"]].short
         parts.append(f"{short} {own - twin['history'][-1]['val_correct']:+d}")
-        if not min(alike) <= own <= max(alike):
+        if not min(others) <= own <= max(others):
             outside.append(short)
     if not parts:
         return text

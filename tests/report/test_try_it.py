@@ -46,8 +46,13 @@ def page(open_offline, path):
     page.context.close()
 
 
+def next_frame(page: Page) -> None:
+    """Waits until what was drawn is shown."""
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+
+
 def answers(page: Page) -> list[str]:
-    page.wait_for_timeout(50)  # the next frame shows what was drawn
+    next_frame(page)
     return page.locator("table.answers tbody tr:first-child td").all_text_contents()
 
 
@@ -124,6 +129,7 @@ def test_a_pen_draws_and_a_second_pointer_does_not(page):
 
 def test_keys_draw_and_undo(page):
     page.locator(".clear").click()
+    next_frame(page)
     assert page.locator(".verdict").text_content().startswith("Draw a digit")
     page.locator(".paper").focus()
     for key in [*["ArrowUp"] * 8, " ", *["ArrowDown"] * 18, " ", "ArrowLeft"]:
