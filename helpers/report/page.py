@@ -46,7 +46,7 @@ def to_html(nb, path: Path, networks: bytes = b"") -> str:
             "inline_svg": lambda source, alt: to_inline_svg(source, next(numbers), alt)})
     exporter.config.NbConvertBase.display_data_priority = SHOWN_TYPES
     resources = {
-        "failure": failure(nb), "metadata": {"name": path.stem}, "policy": try_it.POLICY,
+        "failure": failure(nb), "metadata": {"name": path.stem}, "policy": try_it.POLICY if networks else try_it.CLOSED,
         "try_it": try_it.section(networks)}
     soup = BeautifulSoup(exporter.from_notebook_node(nb, resources)[0], "html.parser")
     for number, cell in enumerate(soup.select(".cell"), 1):

@@ -12,9 +12,9 @@ TEMPLATE = Path(__file__).parent / "template"
 SCRIPT = "".join((TEMPLATE / name).read_text(encoding="utf-8") for name in ("networks.js", "try_it.js"))
 STYLES = (TEMPLATE / "style.css").read_text(encoding="utf-8")
 HASH = b64encode(sha256(SCRIPT.encode()).digest()).decode()
-# No request to anywhere, and no script but this one.
-POLICY = (f"default-src 'none'; script-src 'sha256-{HASH}'; img-src data:; style-src 'unsafe-inline'; "
-          "base-uri 'none'; form-action 'none'")
+# No request to anywhere and no script; with the section, no script but this one.
+CLOSED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = f"{CLOSED}; script-src 'sha256-{HASH}'"
 
 
 NONE = "The networks of these runs were not kept, so there is nothing to try here."

@@ -208,7 +208,7 @@ def test_without_javascript_it_says_so(browser, path):
 def test_without_networks_it_says_so(tmp_path):
     cell = new_code_cell("frame(networks)", outputs=[new_output("stream", text="x")], metadata={"tags": ["try-it"]})
     text = to_html(new_notebook(cells=[cell]), tmp_path / "page.html")
-    assert "were not kept" in text and "<script" not in text
+    assert "were not kept" in text and "<script" not in text and "script-src" not in text
     assert "were not kept" in frame(b"").data
 
 
