@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import re
@@ -27,6 +28,7 @@ def connect(workers: int, scheduler: str | None) -> Iterator:
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs, we tell in a line
+    gc.collect()  # a client that failed earlier closes itself when collected; while another starts, that hangs both
     with contextlib.ExitStack() as stack:
         if scheduler is None:  # a site's settings are for its own clusters
             stack.enter_context(dask.config.set(dask.config.merge(*dask.config.defaults)))
