@@ -4,7 +4,6 @@ All tests share one scheduler with one worker; the last one kills it.
 """
 
 import contextlib
-import gc
 import errno
 import gc
 import os
