@@ -130,8 +130,9 @@ class AblationNotebook:
         display(Markdown(self.answers[question]))
 
     def brief(self) -> str:
-        """All findings so far, as a list."""
-        lines = [f"- *{question.capitalize()}.* {answer}" for question, answer in self.answers.items()]
+        """The first paragraph of each finding so far, as a list."""
+        firsts = {question: answer.split("\n\n")[0] for question, answer in self.answers.items()}
+        lines = [f"- *{question.capitalize()}.* {first}" for question, first in firsts.items()]
         if self.data.notice:
             lines = [f"> **Notice.** {self.data.notice}", "", *lines]
         return "\n".join(lines)

@@ -28,8 +28,8 @@ def plot_normalization_axes(num_groups: int = 2) -> Figure:
         "group": (n * num_groups + c // size, "N·G", "2·C"),
         "batch": (c, "C", "2·C"),
     }
-    figure, axes = panels(1.8, len(cases))
-    figure.subplots_adjust(left=0.09, right=0.46, hspace=0.5, bottom=0.02)
+    figure, axes = panels(1.6, len(cases))
+    figure.subplots_adjust(left=0.09, right=0.44, hspace=0.5, bottom=0.02)
     facts = []
     for ax, (norm, (index, means, learned)) in zip(axes, cases.items(), strict=True):
         _draw_means(ax, index, norm)

@@ -12,7 +12,7 @@ from helpers.results.comparisons import MARGIN, SHORT
 from helpers.results.evidence import CONFIRMATION
 from helpers.results.intervals import half_width
 
-ROW = 0.26  # inches
+ROW = 0.22  # inches
 SHOWN = "#0072b2"  # of an interval that leaves out zero, in the confirmation
 OTHER = "#808080"
 
@@ -44,8 +44,8 @@ def plot_answer(history: DataFrame, dataset_title: str, title: str) -> Figure:
     num_seeds = history.seed.nunique()
     basis = "One seed"
     if num_seeds > 1:
-        basis = (f"Dots: {num_seeds} seeds; bars: mean and its 95 % interval. Variants are compared within each seed, "
-                 "so bars may overlap where a difference is clear")
+        basis = (f"Dots: {num_seeds} seeds; bars: means with 95 % intervals, which may overlap where a difference, "
+                 "taken seed by seed, is clear")
     subtitle = f"Validation accuracy on {dataset_title}. {basis}"
     return captioned(ax.figure, "svg", title, subtitle, *facts)
 

@@ -47,7 +47,7 @@ def plot_validation_accuracy(history: DataFrame, dataset_title: str) -> Figure:
 def _plot_runs(history: DataFrame, column: str, form: str, scale: str = "linear") -> tuple[Axes, dict]:
     """Axes with the variants' lines, and by norm the mean curve and its end in words. form: of a number."""
     norms = [norm for norm in VARIANTS if norm in set(history.norm)]
-    ax = blank(3.5).add_axes((0.19, 0.17, 0.78, 0.8 - 0.062 * len(norms)), yscale=scale)
+    ax = blank(3.2).add_axes((0.19, 0.18, 0.78, 0.79 - 0.062 * len(norms)), yscale=scale)
     ends = {}
     for norm in norms:
         mean = plot_band(ax, history[history.norm == norm], column, norm)
@@ -137,7 +137,7 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
 def plot_dying(losses: dict[str, list[float]], dataset_title: str) -> Figure:
     """Training loss by update, beside that of guessing. losses: norm -> one number an update, in nats."""
     guessing = math.log(10)
-    ax = blank(3.2).add_axes((0.15, 0.18, 0.82, 0.66))
+    ax = blank(2.8).add_axes((0.15, 0.2, 0.82, 0.62))
     texts = {}
     for norm, told in losses.items():
         look = LOOKS[norm]

@@ -16,14 +16,14 @@ CELL = 0.4  # inches
 
 @style()
 def plot_samples(data: Dataset) -> Figure:
-    """The first six training images of each digit, in file order; blank where there are fewer."""
-    figure, ax = canvas(0.3 + 6 * CELL)
+    """The first four training images of each digit, in file order; blank where there are fewer."""
+    figure, ax = canvas(0.3 + 4 * CELL)
     for digit in range(NUM_CLASSES):
         left = 0.1 + CELL * digit
         ax.text(left + CELL / 2, 0.18, f"{digit}", weight="bold", ha="center")
-        for row, image in enumerate(data.train_images[data.train_labels == digit][:6]):
+        for row, image in enumerate(data.train_images[data.train_labels == digit][:4]):
             _draw(ax, left, 0.24 + CELL * row, image)
-    title = f"{data.title}: the first six training images of each digit"
+    title = f"{data.title}: the first four training images of each digit"
     subtitle = (f"{len(data.train_images):,} training and {len(data.val_images):,} validation images "
                 "of 28×28 pixels")
     return captioned(figure, "png", title, subtitle, "A column a digit, dark ink on white")
@@ -56,14 +56,14 @@ def plot_augmentation(data: Dataset, recipe: Recipe, seed: int = 0) -> Figure:
 
 
 def most_wrong(wrong: DataFrame) -> list[int]:
-    """The twelve images that most runs get wrong, the worst first. wrong: from `wrong_frame`."""
+    """The eight images that most runs get wrong, the worst first. wrong: from `wrong_frame`."""
     counts = wrong.groupby("index").size().sort_values(ascending=False, kind="stable")
-    return counts.index[:12].tolist()
+    return counts.index[:8].tolist()
 
 
 @style()
 def plot_misclassified(wrong: DataFrame, images: Tensor, dataset_title: str, num_runs: dict[str, int]) -> Figure:
-    """The twelve images that most runs get wrong, with how many runs of each variant, and as what they read it.
+    """The eight images that most runs get wrong, with how many runs of each variant, and as what they read it.
 
     wrong: from `wrong_frame`. images: uint8 (N, 28, 28), looked up by `index`. num_runs: of each norm.
     """
@@ -77,18 +77,18 @@ def plot_misclassified(wrong: DataFrame, images: Tensor, dataset_title: str, num
         _draw(ax, left, top, images[index], 0.82)
         lines = [f"{index}: a {mine.label.iloc[0]}"]
         for norm in [norm for norm in VARIANTS if norm in num_runs]:
-            total = num_runs[norm]
             readings = mine[mine.norm == norm].prediction
             name = VARIANTS[norm].bare.removesuffix("Norm")
             read_as = f"→{readings.mode()[0]}" if len(readings) else ""
-            lines.append(f"{name} {len(readings)}/{total}{read_as}")
+            lines.append(f"{name} {len(readings)}{read_as}")
         for line, text in enumerate(lines):
             ax.text(left + 0.89, top + 0.17 + 0.205 * line, text, weight="normal" if line else "bold")
         facts.append(", ".join(lines))
     everyone = sum(wrong.groupby("index").size() == sum(num_runs.values()))
     title = f"{everyone} {'image is' if everyone == 1 else 'images are'} wrong in all {sum(num_runs.values())} runs"
+    totals = " or ".join(map(str, sorted(set(num_runs.values()))))
     subtitle = (f"{dataset_title}: the images that most runs get wrong: index, true digit, and for each variant how "
-                "many of its runs err → what they mostly read")
+                f"many of its {totals} runs err → what they mostly read")
     return captioned(figure, "png", title, subtitle, *facts)
 
 

@@ -155,7 +155,7 @@ def captioned(figure: Figure, file_format: str, title: str, subtitle: str, *fact
     The alt text is headline, subtitle and facts, all given without final stops.
     """
     lines = fill(title, 36).splitlines()
-    below = fill(f"{subtitle}.", 43).splitlines()
+    below = fill(f"{subtitle}.", 46).splitlines()
     body = figure.get_figheight()
     caption = 0.12 + 0.22 * len(lines) + 0.19 * len(below)  # inches
     height = body + caption

@@ -161,8 +161,10 @@ def answer_markdown(results: StudyResults) -> str:
 
 
 def findings_markdown(results: StudyResults) -> str:
-    """The other findings, as a list."""
-    return "\n".join(f"- {finding}" for finding in findings(results)[ANSWER:])
+    """The other findings, as a list; what becomes of the historical run's stands with it."""
+    others = findings(results)[ANSWER:]
+    historical = historical_findings(results)
+    return "\n".join(f"- {finding}" for finding in others if finding not in historical)
 
 
 def save_results(folder: Path, results: StudyResults) -> None:

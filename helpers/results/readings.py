@@ -29,7 +29,8 @@ def pixel_statistics(data: Dataset) -> str:
 def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) -> str:
     """Whether the historical run ends where one further seed of these runs would; on MNIST alone.
 
-    without_l1: histories of the same BatchNorm without its penalty; its cost is told then too.
+    The verdict first, then a paragraph with the numbers. without_l1: histories of the same BatchNorm without its
+    penalty; its cost is told then too.
     """
     if set(history.dataset) != {"mnist"}:
         return "The historical run was validated on MNIST's test images: these runs can't stand beside it."
@@ -39,6 +40,7 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
     by_norm = ends.groupby("norm", sort=False)
     checks = sum(by_norm.size() > 1)
     parts = []
+    verdicts = defaultdict(list)
     for norm, mine in by_norm:
         there = mine.val_accuracy_there.iloc[0]
         here = mine.val_accuracy.mean()
@@ -48,14 +50,17 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
             verdict = "inside" if abs(there - here) <= half else "outside"
             if half > 100 - here:
                 verdict += ", but so wide a range that hardly any run is outside"
+            verdicts[verdict].append(VARIANTS[norm].short)
             part += f" ({max(0, here - half):.2f} to {min(100, here + half):.2f}: {verdict})"
         parts.append(part)
     text = f"At the historical run's last epoch: {'; '.join(parts)}."
     if checks:
         at_once = f", all {checks} at once," if checks > 1 else ""
         text += f" In brackets the range in which one further seed ends{at_once} 95 times in 100."
+    told = [f"{join_words(names)} {verdict}" for verdict, names in verdicts.items()]
+    verdict = f"The historical run ends, beside the range of ours: {'; '.join(told)}." if told else ""
     cost = "" if without_l1 is None else penalty_cost(history, without_l1)
-    return f"{text} {cost}".strip()
+    return f"{f'{verdict} {cost}'.strip()}\n\n{text}".strip()
 
 
 def beside_published(records: Records) -> str:

@@ -55,12 +55,12 @@ def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook):
     frame = notebook.train(groups.runs)
     notebook.train(affine.runs)  # GroupNorm of one group is asked for twice
     study, without_l1 = notebook.train_original()
-    notebook.tell("groups", lambda frame, word: f"So {word} is.", frame, "it")
+    notebook.tell("groups", lambda frame, word: f"So {word} is.\n\nThe numbers.", frame, "it")
     notebook.save()
     out = tmp_path / "out"
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["findings"] == ["So it is."] and summary["num_runs"] == 4 + 2 + 4
-    assert notebook.brief().startswith("> **Notice.**") and "- *Groups.* So it is." in notebook.brief()
+    assert summary["findings"] == ["So it is.\n\nThe numbers."] and summary["num_runs"] == 4 + 2 + 4
+    assert notebook.brief().startswith("> **Notice.**") and notebook.brief().endswith("- *Groups.* So it is.")
     assert set(frame.seed) == {3} and "groups" in (out / "results.csv").read_text()
 
     def published(name: str) -> dict[str, dict]:

@@ -15,7 +15,7 @@ from helpers.plots.style import render
 def test_samples_are_the_first_of_each_digit_in_file_order():
     data = dataset(num_images=65)
     shown = [image.get_array() for image in plot_samples(data).axes[0].images]
-    order = sorted(range(60), key=lambda index: index % 10)
+    order = sorted(range(40), key=lambda index: index % 10)
     np.testing.assert_array_equal(shown, data.train_images[order])
     assert len(plot_samples(dataset(num_images=25)).axes[0].images) == 25  # blank where there are fewer
 
@@ -32,7 +32,7 @@ def test_augmentation_shows_the_original_then_the_recipes_versions():
     assert render(turned, "png", 50) != render(plot_augmentation(data, recipe, seed=1), "png", 50)
 
 
-@pytest.mark.parametrize(("count", "shown"), [(14, 12), (3, 3), (0, 0)])
+@pytest.mark.parametrize(("count", "shown"), [(14, 8), (3, 3), (0, 0)])
 def test_misclassified_images_stand_in_the_order_of_how_many_runs_err(count, shown):
     data, rows = dataset(), wrong(count)
     figure = plot_misclassified(rows, data.val_images, "MNIST", {"layer": 2, "group": 1})
@@ -42,8 +42,8 @@ def test_misclassified_images_stand_in_the_order_of_how_many_runs_err(count, sho
     for image, index in zip(images, order, strict=True):
         np.testing.assert_array_equal(image.get_array(), data.val_images[index])
     if count > 2:
-        assert {"5: a 4", "Layer 2/2→9", "Group 1/1→7"} <= set(texts(figure))
-        assert "3: a 4, Layer 1/2→9, Group 0/1" in figure.alt
+        assert {"5: a 4", "Layer 2→9", "Group 1→7"} <= set(texts(figure))
+        assert "3: a 4, Layer 1→9, Group 0" in figure.alt and "of its 1 or 2 runs" in figure.alt
 
 
 def test_confusion_shows_errors_only_true_digits_in_rows():
