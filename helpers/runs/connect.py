@@ -19,6 +19,7 @@ from pathlib import Path
 from helpers.config import ParameterError
 
 SECONDS_TO_ANSWER = 10
+NOTHING = logging.CRITICAL + 1  # what Dask logs, we tell in a line; of a client that goes it logs a critical error
 
 
 @contextlib.contextmanager
@@ -27,7 +28,7 @@ def connect(workers: int, scheduler: str | None) -> Iterator:
     import dask
     from distributed import Client, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs, we tell in a line
+    logging.getLogger("distributed").setLevel(NOTHING)
     gc.collect()  # a client that failed earlier closes itself when collected; while another starts, that hangs both
     with contextlib.ExitStack() as stack:
         if scheduler is None:  # a site's settings are for its own clusters
@@ -44,7 +45,7 @@ def connect(workers: int, scheduler: str | None) -> Iterator:
             # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
             cluster = stack.enter_context(LocalCluster(
                 n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL, security=_security()))
+                silence_logs=NOTHING, security=_security()))
         yield stack.enter_context(Client(cluster))
 
 

@@ -108,8 +108,9 @@ def test_headlines_of_the_plan():
     assert headline(unclear) == ("LayerNorm is better than L1 + BatchNorm by 6.0 ± 1.3 of 10,000 images; GroupNorm is "
                                  "not told apart from either")
     first = unclear.assign(verdict=["better", "equal", "not told apart"])
-    assert headline(first) == ("no ranking can be made: LayerNorm is better than GroupNorm; LayerNorm and L1 + BatchNorm "
-                               "are equal within 5 images; GroupNorm and L1 + BatchNorm are not told apart")
+    assert headline(first) == (
+        "no ranking can be made: LayerNorm is better than GroupNorm; LayerNorm and L1 + BatchNorm are equal within 5 "
+        "images; GroupNorm and L1 + BatchNorm are not told apart")
     two = pairs_frame(noisy("group", 50) + noisy("batch", 40))
     assert headline(two).startswith("choose L1 + Batch Normalization: it is better than GroupNorm, by 10.0 ± ")
 

@@ -160,8 +160,8 @@ def test_beside_the_historical_run():
     batch = history("batch", 18, 97.0, 98.0, 97.5)
     # 7.6488, t of 2 degrees of freedom at 1 - 0.05 / 6, times std times sqrt(1 + 1/3)
     assert historical_reading(pd.concat([layer, history("group", 20, 99.59, 99.60, 99.61), batch])) == (
-        "The historical run ends, beside the range of ours: LayerNorm inside; GroupNorm outside; L1 + BatchNorm inside, "
-        "but so wide a range that hardly any run is outside.\n\n"
+        "The historical run ends, beside the range of ours: LayerNorm inside; GroupNorm outside; L1 + BatchNorm "
+        "inside, but so wide a range that hardly any run is outside.\n\n"
         "At the historical run's last epoch: LayerNorm 99.37 % there, 99.39 % here (99.04 to 99.74: inside); "
         "GroupNorm 99.40 % there, 99.60 % here (99.51 to 99.69: outside); "
         "L1 + BatchNorm 97.46 % there, 97.50 % here (93.08 to 100.00: inside, but so wide "

@@ -251,7 +251,7 @@ def test_a_script_trains_once_and_ctrl_c_is_one_traceback(store, make_config, tm
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert out == "started\n"
-    assert err.count("Traceback") == 1
+    assert err.count("Traceback") == 1, err
     assert err.rstrip().endswith("Stopped: run this again: it goes on from the last finished epoch")
     assert err.count('File "') < 8
 
