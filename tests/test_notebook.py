@@ -20,11 +20,12 @@ from helpers.runs.confirm import announced_runs
 from helpers.runs.store import Store
 
 SECTIONS = ["The answer", "Parameters", "Why normalise at all?", "The idea", "The network", "The data", "The training",
-            "Training mode and evaluation mode", "Learning curves", "How much does luck weigh?", "What all get wrong",
+            "Training and evaluation mode", "Learning curves", "How much does luck weigh?", "What all get wrong",
             "Try it", "The historical run", "Limits", "Exercises", "References", "Appendix"]
 FIGURES = {"answer.svg", "dying.svg", "normalization_axes.svg", "samples.png", "augmentation.png",
            "validation_loss.svg", "validation_accuracy.svg", "errors_shared.svg", "misclassified.png", "confusion.svg"}
-MNIST_FIGURES = FIGURES | {"beside_historical.svg"}  # the historical run was on MNIST
+MNIST_FIGURES = FIGURES | {  # the historical run and the confirmation were on MNIST
+    "beside_historical.svg", "comparisons.svg", "comparisons_penalty.svg"}
 SPEED_FIGURES = {"speed.svg", "speed_profile.svg", "speed_growth.svg"}
 ABLATION_FIGURES = {f"ablation_{name}.svg" for name in (
     "penalty", "affine", "groups", "batch_size", "inside", "original")}

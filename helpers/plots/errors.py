@@ -34,7 +34,7 @@ def plot_confusion(matrices: dict, dataset_title: str, num_seeds: int = 1) -> Fi
 def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
     """How many misclassified images two runs share, a tile for each pair of variants.
 
-    shared: from `shared_frame`. reading: what is seen, for the alt text.
+    shared: from `shared_frame`. reading: what is seen; its first sentence becomes the title.
     """
     ax = blank(2.2).add_axes((0.37, 0.02, 0.61, 0.78))
     shared = shared.rename(lambda norm: VARIANTS[norm].short)
@@ -42,9 +42,9 @@ def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
     _draw_tiles(ax, shared, True, 12, None)
     ax.xaxis.tick_top()
     ax.set(xlabel="", ylabel="")
-    title = "Wrong images that two runs share"
+    title, *facts = reading.removesuffix(".").split(". ")
     subtitle = f"{dataset_title}: mean over pairs of different seeds. On the diagonal two seeds of one variant"
-    return captioned(ax.figure, "svg", title, subtitle, reading.removesuffix("."))
+    return captioned(ax.figure, "svg", title, subtitle, *facts)
 
 
 def _draw_tiles(ax: Axes, numbers: DataFrame, annot, size: float, most: float | None) -> None:

@@ -67,6 +67,7 @@ def test_historical_curves_stand_beside_ours_epoch_by_epoch():
     mean = ours[(ours.norm == "batch") & (ours.epoch == 18)].val_accuracy.mean()
     numbers = f"L1 + BatchNorm {mean:.2f} %, historical 97.46 %, no penalty (dotted) 99.25 %"
     assert f"{numbers} in epoch 18" in figure.alt and numbers in " ".join(texts(figure)).replace("\n", " ")
+    assert figure.alt.startswith(f"L1 + BatchNorm lies farthest from the historical run: {mean - 97.46:.2f} points. ")
     one = plot_beside_historical(history(["group"], epochs=1), old, "MNIST", free.head(0).astype(object))
     assert "One seed (0)" in one.alt and len(one.axes) == 1 and "penalty" not in one.alt
 

@@ -62,11 +62,12 @@ def test_confusion_shows_errors_only_true_digits_in_rows():
 
 
 def test_shared_errors_are_tiles_with_their_numbers():
-    figure = plot_shared(SHARED, "MNIST", "Two runs share 20 wrong images.")
+    figure = plot_shared(SHARED, "MNIST", "Two runs share 20 wrong images. 4 are wrong in all.")
     ax = figure.axes[0]
     assert [text.get_text() for text in ax.texts] == [f"{20 + number:.1f}" for number in range(9)]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["LayerNorm", "GroupNorm", "L1 + BatchNorm"]
-    assert figure.alt.endswith("two seeds of one variant. Two runs share 20 wrong images.")
+    assert figure.alt.startswith("Two runs share 20 wrong images. MNIST: mean over pairs")
+    assert figure.alt.endswith("two seeds of one variant. 4 are wrong in all.")
 
 
 def test_comparisons_show_each_seed_the_mean_and_the_margin():
