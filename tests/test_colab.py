@@ -89,6 +89,21 @@ def test_asks_in_one_line_where_the_project_is(tmp_path, repo_url, before, says)
     assert says in line
 
 
+def test_a_folder_left_by_another_address_is_cloned_anew(project, tmp_path):
+    (tmp_path / "content" / "study").mkdir(parents=True)
+    (tmp_path / "content" / "study" / "README.md").write_text("no helpers/ in it")
+    for command in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "all"]):
+        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
+    done = execute(tmp_path / "content", project.as_uri())
+    assert done.returncode == 0 and f"project {tmp_path / 'content' / 'study'}" in done.stdout
+
+
+def test_vs_code_started_elsewhere_finds_the_project_by_the_notebooks_own_path(project, tmp_path):
+    notebook = project / "notebooks" / "study.ipynb"
+    before = QUICK.replace('"google", "google.colab"', "") + f"__vsc_ipynb_file__ = {str(notebook)!r}\n"
+    assert f"project {project}" in execute(tmp_path, before=before).stdout
+
+
 def test_only_what_is_missing_is_installed(monkeypatch):
     installed = {"torch": "2.5.0", "pandas": "2.3.0", "scipy": "1.10.0", "bleach": "6.2.0", "tinycss2": "1.0.0"}
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from helpers.config import RECIPES, Recipe
-from helpers.data import DataError, augment, batches, normalize, random_affine, sampling_grid
+from helpers.config import RECIPES, ParameterError, Recipe
+from helpers.data import DataError, augment, batches, check_batch_size, normalize, random_affine, sampling_grid
 
 STILL = Recipe(rotation=0.0, shift=0.0, scale=0.0, shear=0.0, batch_size=16)
 
@@ -40,6 +40,8 @@ def test_holdout_comes_from_the_training_images_alone(tiny_data):
     assert "not on the test images" in cut.notice
     with pytest.raises(DataError, match="holdout: got 61, takes at most 60 of the 70 training"):
         tiny_data.with_holdout(61)
+    with pytest.raises(ParameterError, match=r"batch_size: got 64, takes at most the 45 .* or a smaller holdout$"):
+        check_batch_size(Recipe(), cut)
 
 
 def test_an_epoch_holds_every_image_once_in_seeded_order(tiny_data):

@@ -206,7 +206,8 @@ def show(figure: Figure, name: str, folder: Path | None = None, handle=None) -> 
         bundle = {"image/svg+xml": svg, "image/png": render(figure, "png", 200)}
     else:
         bundle = {"image/png": render(figure, "png")}
-    metadata = {mime: {"alt": figure.alt} for mime in bundle}
+    # the width: Jupyter shows a PNG with one pixel a dot, several times as wide as an SVG
+    metadata = {mime: {"alt": figure.alt, "width": round(96 * WIDTH)} for mime in bundle}
     put = handle.update if handle else display
     put(bundle, metadata=metadata, raw=True)
     if folder is not None:

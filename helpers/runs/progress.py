@@ -1,8 +1,8 @@
-"""Where runs stand: live progress bars in a terminal or a notebook."""
+"""Where runs stand, or other work: live progress bars in a terminal or a notebook."""
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from tqdm import tqdm
 
@@ -52,10 +52,24 @@ def progress_bars(runs: Sequence[Run]) -> Iterator[OnProgress]:
         if done == bar.total:
             bar.refresh()  # a full bar is seen, however soon it closes
 
-    try:
+    with _vanishing(bars.values()):
         yield show
+
+
+@contextlib.contextmanager
+def progress_of_steps(count: int, title: str) -> Iterator[Callable[[], None]]:
+    """One bar for `count` steps: call what it yields after each."""
+    bar = _kind_of_bar()(total=count, leave=False, desc=title, bar_format=BAR)
+    with _vanishing([bar]):
+        yield bar.update
+
+
+@contextlib.contextmanager
+def _vanishing(bars: Collection[tqdm]) -> Iterator[None]:
+    try:
+        yield
     finally:
-        for bar in bars.values():
+        for bar in bars:
             bar.close()
         with contextlib.suppress(ImportError, NameError):
             if bars and get_ipython():  # noqa: F821 - defined inside a notebook alone

@@ -21,6 +21,7 @@ from helpers.config import DATA_DIR, DATASET, OUTPUT_DIR, VARIANTS
 from helpers.data import Dataset
 from helpers.machine import num_cores, resolve_precision
 from helpers.parameters import Parameters, integer, parameter
+from helpers.runs.progress import progress_of_steps
 from helpers.speed.pipelines import RECIPE, profile_ours, time_ordinary, time_ours, time_to_accuracy
 
 NUM_IMAGES = 60_000  # an epoch of MNIST: measured on fewer batches and scaled to it
@@ -50,21 +51,28 @@ def measure(data: Dataset, num_batches: int, repetitions: int) -> dict[str, Data
     cores = num_cores()
     results = {}
     most = max(len(VARIANTS), 2 * cores)  # runs side by side
-    with _pool(1, cores) as ordinary, _pool(1, 1) as alone, _pool(most, 1) as together:
+    with (_pool(1, cores) as ordinary, _pool(1, 1) as alone, _pool(most, 1) as together,
+          progress_of_steps(repetitions + 4, "measuring") as done):
         pools = (ordinary, alone, together)
         list(together.map(partial(time_ours, data, 1), ["batch"] * most))  # starts all its processes
+        done()
         before = _peaks(pools)
-        # interleaved: a slow minute falls on all alike
-        epochs = [_repetition(pools, data, num_batches) for _ in range(repetitions)]
+        epochs = []
+        for _ in range(repetitions):  # interleaved: a slow minute falls on all alike
+            epochs.append(_repetition(pools, data, num_batches))
+            done()
         results["epochs"] = concat(epochs, keys=range(repetitions), names=["repetition", "norm"])
         megabytes = (_peaks(pools) - before)[:2]
         results["memory"] = DataFrame({"pipeline": ["ordinary", "ours"], "megabytes": megabytes})
         profiles = alone.map(partial(profile_ours, data, num_batches), VARIANTS)
         results["profile"] = DataFrame(profiles, Index(VARIANTS, name="norm"))
+        done()
         results["growth"] = _growth(together, data, num_batches)
+        done()
         norms = VARIANTS if data.name == "mnist" else []
         rows = alone.map(partial(time_to_accuracy, data, 99.0), norms)
         results["target"] = DataFrame(rows, columns=["norm", "seconds", "updates"])
+        done()
     return results
 
 

@@ -63,7 +63,7 @@ def test_a_figure_is_saved_in_its_format_and_shown_with_its_alt_text(all_figures
         style.show(all_figures[name], name, tmp_path)
         bundle, options = sent.pop()
         assert set(bundle) == mimes and options["raw"]
-        assert options["metadata"] == {mime: {"alt": all_figures[name].alt} for mime in mimes}
+        assert options["metadata"] == {mime: {"alt": all_figures[name].alt, "width": 403} for mime in mimes}
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["loss.svg", "samples.png"]
     assert imread(tmp_path / "figures" / "samples.png").shape[1] >= 4 * 400  # sharp
 

@@ -58,11 +58,12 @@ def test_training_stops_when_the_accuracy_is_reached(tiny_data):
     assert seconds > 0 and updates == 100
 
 
-def test_all_is_measured(tiny_data, monkeypatch):
+def test_all_is_measured(tiny_data, monkeypatch, capsys):
     """In threads instead of processes, which would each import torch."""
     monkeypatch.setattr(measure, "num_cores", lambda: 1)
     monkeypatch.setattr(measure, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
     results = measure.measure(tiny_data, 1, 1)
+    assert "measuring:  20%|" in capsys.readouterr().err
     epochs, profile = results["epochs"].loc[0], results["profile"]
     assert list(epochs.index) == [*VARIANTS, "all"]
     assert {"ordinary, 0 workers", "ordinary, 2 workers", "ours", "limit"} <= set(epochs)
