@@ -18,6 +18,13 @@ from helpers.data import Dataset  # noqa: E402
 torch.set_num_threads(1)  # several tests start worker processes: don't fight them for cores
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a browser or a whole report is slow."""
+    for item in items:
+        if {"browser", "digits_report"} & set(item.fixturenames):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """A folder with the four real archives: MNIST_DATA_DIR, or ../shared/mnist beside the checkout."""

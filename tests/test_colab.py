@@ -45,15 +45,19 @@ def project(tmp_path) -> Path:
     return folder
 
 
+def commit(project: Path) -> None:
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "all"]):
+        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
+
+
 def test_all_notebooks_begin_alike():
     assert len(PATHS) >= 3
     assert len({first_cell(path) for path in PATHS}) == 1
 
 
 def test_cloned_from_the_address_asked_for(project, tmp_path):
-    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "all"]):
-        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
+    commit(project)
     study = tmp_path / "content" / "study"
     study.parent.mkdir()
     for before in (ON_COLAB, QUICK):  # run again, the clone is found
@@ -92,8 +96,7 @@ def test_asks_in_one_line_where_the_project_is(tmp_path, repo_url, before, says)
 def test_a_folder_left_by_another_address_is_cloned_anew(project, tmp_path):
     (tmp_path / "content" / "study").mkdir(parents=True)
     (tmp_path / "content" / "study" / "README.md").write_text("no helpers/ in it")
-    for command in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "all"]):
-        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
+    commit(project)
     done = execute(tmp_path / "content", project.as_uri())
     assert done.returncode == 0 and f"project {tmp_path / 'content' / 'study'}" in done.stdout
 

@@ -173,6 +173,7 @@ def test_again_from_inside_notebooks_trains_nothing(digits_report):
     assert not has_debris(all_outputs(nbformat.read(folder / "out.ipynb", 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value", "says"), [
     ("sede", "3", "did you mean seeds"), ("batch_size", "2000", "at most the 1,437"),
     ("dataset", "cifar10", "takes one of 'auto', 'mnist', 'digits'")])
@@ -186,6 +187,7 @@ def test_bad_input_stops_plain_papermill(tmp_path, name, value, says):
     assert not runs_dir.exists() or not list(runs_dir.iterdir()), "nothing was trained"
 
 
+@pytest.mark.slow
 def test_bad_input_stops_the_report(tmp_path):
     done = run("helpers.report", "-p", "dataset", "digits", "-p", "batch_size", "2000", "-p", "runs_dir",
                str(tmp_path / "runs"), "--output-dir", str(tmp_path / "out"))

@@ -154,6 +154,7 @@ def test_a_failed_run_ends_in_one_line_and_a_page(cells, status, line, tmp_path,
     assert "This run failed" in page and ("[0, 1]" in page or "KernelError" in page)
 
 
+@pytest.mark.slow
 def test_an_executed_notebook_keeps_its_values(tmp_path, capsys):
     """-p wins over them. The path has braces, and the notebook names no kernel."""
     notebook = write_notebook(tmp_path / "{x}", metadata={})
@@ -206,6 +207,7 @@ def test_settings_of_the_reader_do_not_reach_the_report(tmp_path, monkeypatch, c
     assert output.data["text/plain"] == str((False, sys.executable))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stdout", ["/dev/full", os.devnull, None])
 def test_the_closing_line_decides_nothing(stdout, tmp_path):
     """Whether all is written, and in whatever encoding, stdout may be full, closed or without umlauts."""
@@ -219,6 +221,7 @@ def test_the_closing_line_decides_nothing(stdout, tmp_path):
     assert (done.returncode, done.stderr) == (0, b"layer: 100%|##|\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_one_line(tmp_path):
     notebook = write_notebook(tmp_path, "import time\nprint('started', file=sys.stderr)\ntime.sleep(60)")
     command = [sys.executable, "-m", "helpers.report", str(notebook), "--output-dir", str(tmp_path / "out")]

@@ -17,6 +17,7 @@ from helpers.runs.store import Store
 from helpers.runs.together import train_together
 from helpers.runs.wide import Updates, copy_states
 
+pytestmark = pytest.mark.slow
 SEEDS = (3, 0, 7)
 
 

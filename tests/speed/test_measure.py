@@ -49,6 +49,7 @@ def test_flops_are_those_of_the_convolutions():
     assert measure.FLOPS == counter.get_total_flops() == 3 * (sum(forward) + pointwise) - forward[0]
 
 
+@pytest.mark.slow
 def test_training_stops_when_the_accuracy_is_reached(tiny_data):
     norm, seconds, updates = time_to_accuracy(tiny_data, 101.0, "batch")
     assert norm == "batch" and math.isnan(seconds) and updates == 3 * 2
@@ -58,6 +59,7 @@ def test_training_stops_when_the_accuracy_is_reached(tiny_data):
     assert seconds > 0 and updates == 100
 
 
+@pytest.mark.slow
 def test_all_is_measured(tiny_data, monkeypatch, capsys):
     """In threads instead of processes, which would each import torch."""
     monkeypatch.setattr(measure, "num_cores", lambda: 1)
