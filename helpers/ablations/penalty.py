@@ -60,7 +60,7 @@ def _verdict(free: Series, strong: Series) -> str:
     """What decides how much is lost, from `_beside_strongest`."""
     cost = free - strong
     if cost.min() > 2 * max(np.ptp(free), np.ptp(strong)):
-        return f"leaves no normalisation above {strong.max():.2f} %: the penalty decides"
+        return f"leaves no normalisation a mean above {strong.max():.2f} %: the penalty decides"
     if np.ptp(cost) > 2 * max(np.ptp(free), cost.min()):
         worst = strong.idxmin()
         best = strong.idxmax()

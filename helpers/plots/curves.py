@@ -88,7 +88,8 @@ def _captioned_ends(ax: Axes, ends: dict, subtitle: str) -> Figure:
 
 def _seeds_text(history: DataFrame) -> str:
     seeds = history.seed.unique()
-    text = f"Line: mean of {len(seeds)} seeds, band: their range, dots: their ends"
+    text = (f"Line: mean of {len(seeds)} seeds ({seeds.min()} to {seeds.max()}), band: their range, dots: "
+            "their ends")
     if len(seeds) == 1:
         text = f"One seed ({seeds[0]})"
     if "published" in history and history.published.any():
@@ -153,6 +154,6 @@ def plot_dying(losses: dict[str, list[float]], dataset_title: str) -> Figure:
     end = np.median(losses["none"][-20:])
     title = f"With no norm the network ends at {end:.2f} nats"
     if abs(end - guessing) < 0.02:
-        title = "With no norm the network never gets beyond guessing"
+        title = f"With no norm the network stays at guessing for {len(told)} updates"
     subtitle = f"Training loss on {dataset_title} by update; the end is the median of the last 20"
     return captioned(ax.figure, "svg", title, subtitle, *texts.values())

@@ -140,30 +140,20 @@ def headline(pairs: DataFrame) -> str:
     for norm, others in rivals.items():
         if all((norm, other) in won for other in others):
             mine = pairs[(pairs.a == norm) | (pairs.b == norm)]
-            return f"choose {VARIANTS[norm].title}: it is better than {names_of(others)}, by {_leads(mine)}"
+            leads = mine.difference.abs().map("{:.1f}".format) + mine.half_width.map(" ± {:.1f}".format)
+            return (f"choose {VARIANTS[norm].title}: it is better than {names_of(others)}, "
+                    f"by {join_words(leads.tolist())} of {pairs.num_images[0]:,} images")
     for norm, others in rivals.items():
         if won == [(other, norm) for other in others]:
             rest = pairs[(pairs.a != norm) & (pairs.b != norm)]
             return f"{SHORT[norm]} is behind; {_verdicts(rest)}"
     if (pairs.verdict == EQUAL).all():
         return f"the normalisation makes no difference of {MARGIN * pairs.num_images[0]:g} images: choose by cost"
-    if len(won) == 1 and (pairs.verdict == OPEN).sum() == 2:
-        [[ahead, behind]] = won
-        [third] = {*_norms(pairs)} - {ahead, behind}
-        return (f"{SHORT[ahead]} is better than {SHORT[behind]} by {_leads(pairs)}; "
-                f"{SHORT[third]} is not told apart from either")
     return f"{'no ranking can be made' if won else 'no difference is shown'}: {_verdicts(pairs)}"
 
 
 def _norms(pairs: DataFrame) -> list[str]:
     return [norm for norm in VARIANTS if norm in {*pairs.a, *pairs.b}]
-
-
-def _leads(pairs: DataFrame) -> str:
-    """By how many images the better ones lead."""
-    better = pairs[pairs.verdict == BETTER]
-    leads = better.difference.abs().map("{:.1f}".format) + better.half_width.map(" ± {:.1f}".format)
-    return f"{join_words(leads.tolist())} of {pairs.num_images[0]:,} images"
 
 
 def _verdicts(pairs: DataFrame) -> str:
@@ -172,7 +162,8 @@ def _verdicts(pairs: DataFrame) -> str:
 
 def cause(pairs: DataFrame, beside_control: DataFrame) -> str:
     """Why L1 + BatchNorm is behind: its penalty, its normalisation, or open; nothing where it is not behind."""
-    if "batch" not in [loser for _, loser in wins(pairs)]:
+    ahead = [winner for winner, loser in wins(pairs) if loser == "batch"]
+    if not ahead:
         return ""
     won = wins(beside_control)
     penalty_costs = (FREE, "batch") in won
@@ -181,7 +172,7 @@ def cause(pairs: DataFrame, beside_control: DataFrame) -> str:
         return f"Its penalty puts {SHORT['batch']} behind: {SHORT[FREE]} is better, and behind no other variant."
     if num_ahead == 2 and not penalty_costs:
         return f"Its normalisation puts {SHORT['batch']} behind: {SHORT[FREE]} is behind the others too."
-    return (f"Whether penalty or normalisation puts {SHORT['batch']} behind is left open: "
+    return (f"What puts {SHORT['batch']} behind {names_of(ahead)} is left open by the plan's rule. "
             f"{_verdicts(beside_control)}.")
 
 

@@ -8,7 +8,7 @@ from pandas import DataFrame, Series, concat, read_csv
 
 from helpers.config import RECIPES, VARIANTS
 from helpers.files import RECORDS
-from helpers.results.comparisons import BETTER, FREE, in_order
+from helpers.results.comparisons import FREE, in_order
 from helpers.results.frames import history_frame
 from helpers.results.intervals import half_width
 from helpers.results.words import join_words
@@ -54,14 +54,12 @@ def _published() -> dict[str, DataFrame]:
 
 
 def against(pairs: DataFrame, evidence: DataFrame) -> str:
-    """Which other runs point the other way than the confirmation's verdicts; pairs: of the confirmation."""
+    """Which other runs have the other sign than the confirmation; pairs: of the confirmation."""
     others = evidence[evidence.source != CONFIRMATION]
     parts = []
     for pair in pairs.itertuples():
         mine = others[(others.a == pair.a) & (others.b == pair.b)]
-        contrary = mine[mine.difference.abs() > mine.half_width]
-        if pair.verdict == BETTER:
-            contrary = mine[np.sign(mine.difference) == -np.sign(pair.difference)]
+        contrary = mine[np.sign(mine.difference) == -np.sign(pair.difference)]
         for row in contrary.itertuples():
             ahead, behind = in_order(row)
             seeds = "one seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"

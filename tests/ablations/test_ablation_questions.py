@@ -33,8 +33,8 @@ def test_penalty_question():
             penalty, lambda c: 99.5 - falls.get(c.norm, 0) * is_strongest(c), (0, 1)))
 
     first, second = finding(layer=2.98, group=3, batch=3).split(" λ")
-    assert first == ("λ = 0.01 on all parameters leaves no normalisation above 96.52 %: the penalty decides (peak "
-                     "rate 0.2, 2 seeds).")
+    assert first == ("λ = 0.01 on all parameters leaves no normalisation a mean above 96.52 %: the penalty decides "
+                     "(peak rate 0.2, 2 seeds).")
     assert second == (" = 0.01 on the convolution weights costs 0.00 to 0.00 points: penalty and normalisation are "
                       "not told apart (peak rate 0.2, 2 seeds).")
     assert finding(layer=0.01, group=0.03, batch=0.03).count("penalty and normalisation are not told apart") == 2
