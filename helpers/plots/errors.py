@@ -39,7 +39,7 @@ def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
     ax = blank(2.2).add_axes((0.37, 0.02, 0.61, 0.78))
     shared = shared.rename(lambda norm: VARIANTS[norm].short)
     shared.columns = [VARIANTS[norm].bare.removesuffix("Norm") for norm in shared.columns]
-    _draw_tiles(ax, shared, True, 12, None)
+    _draw_tiles(ax, shared, True, 12, np.nan_to_num(shared).max() or 1)  # a single run shares with none
     ax.xaxis.tick_top()
     ax.set(xlabel="", ylabel="")
     title, *facts = reading.removesuffix(".").split(". ")
@@ -47,7 +47,7 @@ def plot_shared(shared: DataFrame, dataset_title: str, reading: str) -> Figure:
     return captioned(ax.figure, "svg", title, subtitle, *facts)
 
 
-def _draw_tiles(ax: Axes, numbers: DataFrame, annot, size: float, most: float | None) -> None:
+def _draw_tiles(ax: Axes, numbers: DataFrame, annot, size: float, most: float) -> None:
     colours = sns.blend_palette(["#f6f4f2", "#f5a55b"], as_cmap=True)  # light: numbers are dark
     form = ".1f" if annot is True else ""
     sns.heatmap(numbers, vmin=0, vmax=most, annot=annot, fmt=form, annot_kws={"color": ON_TILE, "size": size},

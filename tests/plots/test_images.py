@@ -1,5 +1,7 @@
 """Images, errors and the diagram show what they were given, in order, with their numbers."""
 
+import warnings
+
 import numpy as np
 import pytest
 from plot_examples import SHARED, dataset, evidence, history, lines, texts, wrong
@@ -68,6 +70,9 @@ def test_shared_errors_are_tiles_with_their_numbers():
     assert [text.get_text() for text in ax.get_yticklabels()] == ["LayerNorm", "GroupNorm", "L1 + BatchNorm"]
     assert figure.alt.startswith("Two runs share 20 wrong images. MNIST: mean over pairs")
     assert figure.alt.endswith("two seeds of one variant. 4 are wrong in all.")
+    with warnings.catch_warnings():  # a single run shares with none
+        warnings.simplefilter("error")
+        assert plot_shared(SHARED.iloc[:1, :1] * np.nan, "MNIST", "None is wrong.").alt.startswith("None is wrong. ")
 
 
 def test_comparisons_show_each_seed_the_mean_and_the_margin():
