@@ -230,7 +230,8 @@ def test_the_private_cluster_is_its_users_alone_and_knows_no_sites_settings():
 
 
 SCRIPT = """
-import pickle, sys
+import pickle, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 from helpers.runs.train_all import train_all
 print("started", flush=True)
 configs, store = pickle.load(open(sys.argv[1], "rb"))
