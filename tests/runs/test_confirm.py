@@ -48,6 +48,7 @@ def test_finished_runs_are_published_and_found(finished, tmp_path, capsys, monke
     found = confirm.Confirmation.find(Study(), finished.data)
     assert found.is_complete and (len(found.records), len(found.control)) == (60, 20)
     assert not confirm.Confirmation.find(Study(num_epochs=19), finished.data).num_found, "another question"
+    assert not confirm.Confirmation.find(Study(num_groups=4), finished.data).num_found, "of other groups"
     other = replace(finished.data, val_labels=finished.data.val_labels.flip(0))
     assert not confirm.Confirmation.find(Study(), other).num_found, "other data"
     published.pop(next(iter(published)))
