@@ -88,8 +88,7 @@ def _captioned_ends(ax: Axes, ends: dict, subtitle: str) -> Figure:
 
 def _seeds_text(history: DataFrame) -> str:
     seeds = history.seed.unique()
-    text = (f"Line: mean of {len(seeds)} seeds ({seeds.min()} to {seeds.max()}), band: their range, dots: "
-            "their ends")
+    text = f"Line: mean of {len(seeds)} seeds ({seeds.min()} to {seeds.max()}), band: their range, dots: their ends"
     if len(seeds) == 1:
         text = f"One seed ({seeds[0]})"
     if "published" in history and history.published.any():

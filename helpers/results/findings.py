@@ -57,8 +57,12 @@ def findings(results: StudyResults) -> list[str]:
     """The study's findings, most important first: each is one sentence, computed from the records."""
     if not results.records:
         return ["No run finished, so there is nothing to report."]
-    sentences = confirmed_findings(results) if results.confirmation.is_complete else own_findings(results)
-    return sentences + historical_findings(results)
+    return study_findings(results) + historical_findings(results)
+
+
+def study_findings(results: StudyResults) -> list[str]:
+    """Those that the confirmation or this notebook's runs give."""
+    return confirmed_findings(results) if results.confirmation.is_complete else own_findings(results)
 
 
 def _cost(results: StudyResults) -> str:
@@ -161,10 +165,8 @@ def answer_markdown(results: StudyResults) -> str:
 
 
 def findings_markdown(results: StudyResults) -> str:
-    """The other findings, as a list; what becomes of the historical run's stands with it."""
-    others = findings(results)[ANSWER:]
-    historical = historical_findings(results)
-    return "\n".join(f"- {finding}" for finding in others if finding not in historical)
+    """The study's other findings, as a list; what becomes of the historical run's stands with it."""
+    return "\n".join(f"- {finding}" for finding in study_findings(results)[ANSWER:])
 
 
 def save_results(folder: Path, results: StudyResults) -> None:

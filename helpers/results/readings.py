@@ -57,10 +57,13 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
     if checks:
         at_once = f", all {checks} at once," if checks > 1 else ""
         text += f" In brackets the range in which one further seed ends{at_once} 95 times in 100."
-    told = [f"{join_words(names)} {verdict}" for verdict, names in verdicts.items()]
-    verdict = f"The historical run ends, beside the range of ours: {'; '.join(told)}." if told else ""
-    cost = "" if without_l1 is None else penalty_cost(history, without_l1)
-    return f"{f'{verdict} {cost}'.strip()}\n\n{text}".strip()
+    brief = []
+    if verdicts:
+        told = [f"{join_words(names)} {verdict}" for verdict, names in verdicts.items()]
+        brief.append(f"The historical run ends, beside the range of ours: {'; '.join(told)}.")
+    if without_l1 is not None:
+        brief.append(penalty_cost(history, without_l1))
+    return f"{' '.join(brief).strip()}\n\n{text}".strip()
 
 
 def beside_published(records: Records) -> str:

@@ -64,10 +64,11 @@ class Confirmation:
         for configs in arms(study, seeds):
             ids = [hardware_independent_id(config, data.fingerprint) for config in configs]
             found.append([published[one] for one in ids if one in published])
-        arms_found = {(record["config"]["norm"], part is found[1]) for part in found for record in part}
-        if len(arms_found) < len(VARIANTS) + 1:  # of other groups or another penalty: the question is another one
-            found = [], []
-        return cls(*found, num_runs=4 * len(seeds))
+        records, control = found
+        norms = {record["config"]["norm"] for record in records}
+        if len(norms) < len(VARIANTS) or not control:  # a whole arm has other groups or another penalty
+            records, control = [], []
+        return cls(records, control, num_runs=4 * len(seeds))
 
 
 def main(folder: Path = RECORDS) -> None:

@@ -16,9 +16,10 @@ NUM_IMAGES = 10_000
 MARGIN = 5  # images, as in the plan
 # Chance of the 200 hard images to be wrong: about 80 are, in a run, and 20 to 30 of them for one of two alone.
 HARD = np.repeat([0.1, 0.1, 0.1, 0.1, 0.3, 0.3, 0.5, 0.7, 0.85, 0.85], 20)
+pytestmark = pytest.mark.slow
+
 # How much harder an image is for one of the two, and how much better a seed is for one. The first three spread as
 # little over seeds as the published runs do (4 to 8 images); there each method must also have power.
-pytestmark = pytest.mark.slow
 WORLDS = pytest.mark.parametrize(("by_image", "by_seed"), [(0.0, 0.0), (0.05, 0.01), (0.08, 0.01), (0.05, 0.02)])
 
 
