@@ -188,12 +188,6 @@ def render(figure: Figure, file_format: str, dpi: float = 400) -> bytes:
     return svg.replace("<svg", opening, 1).encode()
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Writes `folder`/`name`.svg or .png, whole or not at all. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{name}.{figure.file_format}", render(figure, figure.file_format))
-
-
 def show(figure: Figure, name: str, folder: Path | None = None, handle=None) -> None:
     """Displays the figure with its alt text, and saves it as `folder`/figures/`name` if there is a folder.
 
@@ -201,14 +195,14 @@ def show(figure: Figure, name: str, folder: Path | None = None, handle=None) -> 
     """
     from IPython.display import display
 
+    content = render(figure, figure.file_format)
+    bundle = {"image/png": content}
     if figure.file_format == "svg":
-        svg = render(figure, "svg").decode()
-        bundle = {"image/svg+xml": svg, "image/png": render(figure, "png", 200)}
-    else:
-        bundle = {"image/png": render(figure, "png")}
+        bundle = {"image/svg+xml": content.decode(), "image/png": render(figure, "png", 200)}
     # the width: Jupyter shows a PNG with one pixel a dot, several times as wide as an SVG
     metadata = {mime: {"alt": figure.alt, "width": round(96 * WIDTH)} for mime in bundle}
     put = handle.update if handle else display
     put(bundle, metadata=metadata, raw=True)
     if folder is not None:
-        save_figure(figure, folder / "figures", name)
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "figures" / f"{name}.{figure.file_format}", content)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from pandas import DataFrame
 
 from helpers.config import VARIANTS, RunConfig
@@ -17,7 +18,7 @@ from helpers.runs.store import hardware_independent_id, published_records
 
 def pixel_statistics(data: Dataset) -> str:
     """The data's sizes, and its pixels beside the constants used for normalising."""
-    counts = np.bincount(data.train_images.numpy().ravel(), minlength=256)
+    counts = torch.bincount(data.train_images.flatten(), minlength=256).numpy()
     levels = np.arange(256) / 255
     mean = np.average(levels, weights=counts)
     std = np.average((levels - mean) ** 2, weights=counts) ** 0.5

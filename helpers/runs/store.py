@@ -6,6 +6,7 @@ the others.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -165,16 +166,26 @@ def published_records(folder: Path = RECORDS, whole: bool = True) -> dict[str, d
     """
     records = {}
     for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                record = _parse(line.decode())
-                if record["version"] == VERSION and ("wrong" in record or not whole):
-                    records[_check_record(record)] = record
-            except Exception as error:
-                raise ParameterError(f"reuse_records: line {number} of {path.name} is no published run ({error}); "
-                                     "take the file as it was published, or reuse_records = False") from error
+        state = path.stat()
+        found = _read_published(path, (state.st_ino, state.st_mtime_ns))
+        records |= {name: record for name, record in found.items() if "wrong" in record or not whole}
+    return records
+
+
+@functools.cache
+def _read_published(path: Path, state: tuple[int, int]) -> dict[str, dict]:
+    """The records of one file, read once for each `state` of it: a notebook asks for them in many cells."""
+    records = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = _parse(line.decode())
+            if record["version"] == VERSION:
+                records[_check_record(record)] = record
+        except Exception as error:
+            raise ParameterError(f"reuse_records: line {number} of {path.name} is no published run ({error}); "
+                                 "take the file as it was published, or reuse_records = False") from error
     return records
 
 

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from support import ROOT, without_pictures
 
 from helpers.files import NETWORKS
-from helpers.plots.style import blank, described, save_figure
+from helpers.plots.style import blank, described, show
 from helpers.report import __main__ as command_line
 from helpers.report import execute
 from helpers.report.content import ReportError
@@ -109,10 +109,10 @@ def test_only_what_a_report_wrote_is_replaced(tmp_path):
     new = tmp_path / "new"
     folder = tmp_path / "out"
     figure = described(blank(1.0), "svg", "a figure that is drawn for a test and says nothing")
-    save_figure(figure, new / "figures", "now")
+    show(figure, "now", new)
     for file_format in ("png", "svg"):
         figure.file_format = file_format
-        save_figure(figure, folder / "figures", "earlier")
+        show(figure, "earlier", folder)
     others = {"figures/chapter.png": b"theirs", "figures/chapter.svg": b"<svg>", "records/notes.txt": b"x", "a.md": b""}
     (folder / "records").mkdir()
     for name, content in {**others, "summary.json": b"{}"}.items():
