@@ -19,6 +19,7 @@ from pathlib import Path
 from helpers.config import ParameterError
 
 SECONDS_TO_ANSWER = 10
+IMPORTED_ONCE = ["distributed", "torch", "torch._dynamo", "pandas", "safetensors.torch"]  # of what a worker imports
 NOTHING = logging.CRITICAL + 1  # what Dask logs, we tell in a line; of a client that goes it logs a critical error
 
 
@@ -27,6 +28,7 @@ def connect(workers: int, scheduler: str | None) -> Iterator:
     """A client of the Dask cluster at `scheduler`, or of one on this machine for as long as it is needed."""
     import dask
     from distributed import Client, LocalCluster
+    from distributed.utils import get_mp_context
 
     logging.getLogger("distributed").setLevel(NOTHING)
     gc.collect()  # a client that failed earlier closes itself when collected; while another starts, that hangs both
@@ -40,6 +42,9 @@ def connect(workers: int, scheduler: str | None) -> Iterator:
         if scheduler:
             yield _find(scheduler, stack)
             return
+        if sys.platform == "linux":  # workers are copies of one process, which waits for the next cluster
+            stack.enter_context(dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}))
+            get_mp_context().set_forkserver_preload(IMPORTED_ONCE)
         stack.enter_context(_scripts_not_run_again())
         with _interrupts_held_back():
             # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
