@@ -18,6 +18,7 @@ from helpers.ablations import affine, batch_size, groups, penalty
 from helpers.config import RECIPES, ParameterError, Study
 from helpers.datasets import load_dataset
 from helpers.files import NETWORKS
+from helpers.report.__main__ import main
 from helpers.runs.confirm import announced_runs
 from helpers.runs.store import Store
 
@@ -195,24 +196,20 @@ def test_again_from_inside_notebooks_trains_nothing(digits_report, without_figur
     assert not has_debris(all_outputs(nbformat.read(tmp_path / "out.ipynb", 4)))
 
 
-@pytest.mark.slow
-def test_bad_input_stops_plain_papermill(tmp_path):
-    done = run("papermill", str(MAIN), str(tmp_path / "out.ipynb"), "--no-progress-bar", "-p", "sede", "3")
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode != 0 and last.startswith("ParameterError: sede: no such parameter; did you mean seeds?")
-
-
 @pytest.mark.parametrize(("name", "value", "says"), [
-    ("batch_size", 2000, "at most the 1,437"), ("dataset", "cifar10", "takes one of 'auto', 'mnist', 'digits'")])
+    ("sede", 3, "no such parameter; did you mean seeds"), ("batch_size", 2000, "got 2000, takes at most the 1,437"),
+    ("dataset", "cifar10", "got 'cifar10' .*takes one of 'auto', 'mnist', 'digits'")])
 def test_bad_input_stops_the_notebook_before_any_training(notebook, tmp_path, name, value, says):
-    runs_dir = tmp_path / "runs"
-    given = {"dataset": "digits", "runs_dir": str(runs_dir), name: value}
-    namespace = {}
-    with pytest.raises(ParameterError, match=f"^{name}: .*{says}"):
+    """The cells as a kernel executes them, `In` and papermill's cell among them."""
+    given = {"dataset": "digits", "runs_dir": str(tmp_path), name: value}
+    injected = "\n".join(["# Parameters", *(f"{key} = {given[key]!r}" for key in given)])
+    namespace = {"In": []}
+    with pytest.raises(ParameterError, match=f"^{name}: {says}"):
         for cell in code_cells(notebook)[:4]:
-            exec(cell.source, namespace)
-            namespace |= given
-    assert not list(runs_dir.glob("*")), "nothing was trained"
+            for source in [cell.source, injected] if is_parameters(cell) else [cell.source]:
+                namespace["In"].append(source)
+                exec(source, namespace)
+    assert not list(tmp_path.iterdir()), "nothing was trained"
 
 
 @pytest.mark.slow
@@ -228,9 +225,8 @@ def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
     prefill(Store(tmp_path / "runs", few), fewer)
     given = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "original_epochs": 1,
              "original_seeds": [0], "train_missing": False, "runs_dir": tmp_path / "runs"}
-    done = run("helpers.report", str(MAIN.with_name("ablations.ipynb")), "--output-dir", str(tmp_path / "out"),
-               *(word for name, value in given.items() for word in ("-p", name, str(value))))
-    assert done.returncode == 0, done.stderr[-2000:]
+    parameters = [word for name, value in given.items() for word in ("-p", name, str(value))]
+    assert main([str(NOTEBOOKS / "ablations.ipynb"), "--output-dir", str(tmp_path / "out"), *parameters]) == 0
     out = tmp_path / "out"
     # train_missing = False trains nothing, so the looks inside are the one gap
     assert {path.name for path in (out / "figures").iterdir()} == ABLATION_FIGURES - {

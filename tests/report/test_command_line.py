@@ -190,7 +190,7 @@ def test_settings_of_the_reader_do_not_reach_the_report(tmp_path, monkeypatch, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stdout", ["/dev/full", os.devnull, None])
+@pytest.mark.parametrize("stdout", ["/dev/full", None])
 def test_the_closing_line_decides_nothing(stdout, tmp_path):
     """Whether all is written, and in whatever encoding, stdout may be full, closed or without umlauts."""
     notebook = write_notebook(tmp_path, TRAIN, "Path(output_dir, 'summary.json').write_text('{\"findings\": [\"γ\"]}')")

@@ -81,7 +81,7 @@ PEN = """strokes => {
 @pytest.mark.parametrize("norm", NORMS)
 def test_logits_are_torchs(page, norm):
     """With the page's float16 weights within 0.001, and no other answer than with the full ones."""
-    images = load_dataset("digits").val_images[:200]
+    images = load_dataset("digits").val_images[:60]
     full = load_network(RECORDS / f"{norm}.safetensors")
     rounded = load_network(RECORDS / f"{norm}.safetensors").half().float()
     call = "([norm, images]) => images.map(image => [...study.logits(norm, Uint8Array.from(image))])"
