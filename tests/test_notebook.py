@@ -5,7 +5,7 @@ import json
 import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -15,12 +15,14 @@ import pytest
 from support import MAIN, NOTEBOOKS, ROOT, prefill, run, without_pictures
 
 from helpers.ablations import affine, batch_size, groups, penalty
+from helpers.ablations.notebook import AblationParameters
 from helpers.config import RECIPES, ParameterError, Study
 from helpers.datasets import load_dataset
 from helpers.files import NETWORKS
 from helpers.report.__main__ import main
 from helpers.runs.confirm import announced_runs
 from helpers.runs.store import Store
+from helpers.speed.measure import SpeedParameters
 
 SECTIONS = ["The answer", "Parameters", "Why normalise at all?", "The idea", "The network", "The data", "The training",
             "Training and evaluation mode", "Learning curves", "How much does luck weigh?", "What all get wrong",
@@ -67,16 +69,17 @@ def test_sections_are_in_order(notebook):
     assert len(re.findall(r"^# .+$", text, re.MULTILINE)) == 1
 
 
-def test_parameters_are_the_studys_own_defaults(notebook):
-    (cell,) = filter(is_parameters, notebook.cells)
-    given = {}
-    for node in ast.parse(cell.source).body:
-        value = ast.literal_eval(node.value)
-        given[node.targets[0].id] = tuple(value) if isinstance(value, list) else value
-    defaults = {field.name: field.default for field in fields(Study)}
-    assert given == {name: defaults.get(name) for name in Study.rules()}, "None: as the recipe says"
-    assert list(given) == list(Study.rules())
-    shown = papermill.inspect_notebook(MAIN)
+@pytest.mark.parametrize("name, kind", [
+    ("mnist_normalization", Study), ("ablations", AblationParameters), ("speed", SpeedParameters)])
+def test_parameters_are_the_classs_own_defaults(name, kind):
+    path = NOTEBOOKS / f"{name}.ipynb"
+    (cell,) = filter(is_parameters, nbformat.read(path, as_version=4).cells)
+    given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+    defaults = asdict(kind())
+    assert list(given) == list(kind.rules())
+    for parameter, value in given.items():  # None: as the recipe says
+        assert value == (list(defaults[parameter]) if isinstance(value, list) else defaults.get(parameter))
+    shown = papermill.inspect_notebook(path)
     assert list(shown) == list(given) and all(entry["help"] for entry in shown.values()), "papermill --help-notebook"
 
 
@@ -246,15 +249,17 @@ def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_papermill_runs_at_once_lose_nothing(without_figures, tmp_path):
+def test_eight_papermill_runs_at_once_lose_nothing(without_figures, tmp_path, monkeypatch):
     """On the same folder of runs.
 
     Two kernels that start at once may pick the same port, and one dies before its first cell: a race of Jupyter's own
     (papermill's issue 511). Then the same run again, as the README says.
     """
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for a core cost time
+
     def one(seed: int):
-        given = {"dataset": "digits", "norms": ["group"], "seeds": [seed, 9], "num_epochs": 1, "workers": 1,
-                 "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / f"out-{seed}")}
+        given = {"dataset": "digits", "norms": ["group"], "seeds": [seed, 9], "num_epochs": 1, "holdout": 1000,
+                 "workers": 1, "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / f"out-{seed}")}
         try:
             papermill.execute_notebook(without_figures, tmp_path / f"{seed}.ipynb", given, progress_bar=False)
         except RuntimeError as error:

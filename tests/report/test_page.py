@@ -201,11 +201,6 @@ def test_a_foreign_drawing_stays_a_picture(inside):
     assert not to_inline_svg(own.replace("<g/>", inside), 1, "")
 
 
-def test_code_is_folded_and_one_switch_unfolds_it(soup):
-    assert len(soup.select("details.fold:not([open]):has(summary:-soup-contains-own(Code)) + div.code")) == 6
-    assert soup.select_one("label.switch > input")["type"] == "checkbox"
-
-
 def test_a_run_of_cells_without_output_is_one_fold_and_a_tagged_cell_has_none():
     tagged = code("tagged")
     tagged.metadata.tags = ["show-code"]

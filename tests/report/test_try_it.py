@@ -91,18 +91,15 @@ def test_logits_are_torchs(page, norm):
         assert torch.equal(logits.argmax(1), full(normalize(images)).argmax(1))
 
 
-def test_drawn_digits_are_read(page):
-    """By a pen, beside which a second pointer draws nothing: 18 of 20, by at least two networks.
-
-    Of each digit there is a large, thin one and a small, thick one off centre.
-    """
+@pytest.mark.parametrize("left, top, size", [(0.2, 0.1, 0.8), (0.1, 0.6, 0.3)], ids=["thin", "thick"])
+def test_drawn_digits_are_read(page, left, top, size):
+    """By a pen, beside which a second pointer draws nothing: 9 of 10, by at least two networks."""
     num_read = 0
-    for number, (digit, strokes) in enumerate(DRAWINGS):
-        left, top, size = (0.1, 0.6, 0.3) if number % 2 else (0.2, 0.1, 0.8)
+    for digit, strokes in enumerate(DRAWINGS):
         page.locator(".clear").click()
         page.evaluate(PEN, [[(left + size * x, top + size * y) for x, y in stroke] for stroke in strokes])
         num_read += answers(page).count(str(digit)) >= 2
-    assert num_read >= 18
+    assert num_read >= 9
     assert page.said == []
 
 
