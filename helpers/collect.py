@@ -47,18 +47,15 @@ def what_varies(runs: DataFrame) -> list[str]:
 def settings(runs: DataFrame) -> dict[str, DataFrame]:
     """The runs of each variant and setting, by a label that names what varied."""
     groups = {}
-    varied = what_varies(runs)
     for norm, variant in VARIANTS.items():
         own = runs[runs.norm == norm]
-        names = [name for name in varied if own[name].nunique(dropna=False) > 1]
+        names = what_varies(own)
         for values, group in own.groupby(names or ["norm"], dropna=False):
-            parts = [f"{name} {_shown(value)}" for name, value in zip(names, values, strict=False)]
-            groups[", ".join([variant.short, *parts])] = group
+            label = [variant.short]
+            for name, value in zip(names, values, strict=False):
+                label.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+            groups[", ".join(label)] = group
     return groups
-
-
-def _shown(value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def collected_table(runs: DataFrame) -> DataFrame:

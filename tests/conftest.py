@@ -39,7 +39,7 @@ def digits_report(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """`python -m helpers.report` on the digits, one epoch, two seeds: its folder (`out`, `runs`) and how it ended."""
     folder = tmp_path_factory.mktemp("report")
     done = run("helpers.report", "-p", "dataset", "digits", "-p", "num_epochs", "1", "-p", "seeds", "[0, 1]",
-               "-p", "runs_dir", str(folder / "runs"), "--output-dir", str(folder / "out"))
+               "-p", "workers", "2", "-p", "runs_dir", str(folder / "runs"), "--output-dir", str(folder / "out"))
     assert done.returncode == 0, done.stderr
     return folder, done
 

@@ -3,8 +3,9 @@
 import ast
 import json
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -14,10 +15,14 @@ import pytest
 from support import MAIN, NOTEBOOKS, ROOT, prefill, run, without_pictures
 
 from helpers.ablations import affine, batch_size, groups, penalty
-from helpers.config import RECIPES, Study
+from helpers.ablations.notebook import AblationParameters
+from helpers.config import RECIPES, ParameterError, Study
 from helpers.datasets import load_dataset
+from helpers.files import NETWORKS
+from helpers.report.__main__ import main
 from helpers.runs.confirm import announced_runs
 from helpers.runs.store import Store
+from helpers.speed.measure import SpeedParameters
 
 SECTIONS = ["The answer", "Parameters", "Why normalise at all?", "The idea", "The network", "The data", "The training",
             "Training and evaluation mode", "Learning curves", "How much does luck weigh?", "What all get wrong",
@@ -64,16 +69,17 @@ def test_sections_are_in_order(notebook):
     assert len(re.findall(r"^# .+$", text, re.MULTILINE)) == 1
 
 
-def test_parameters_are_the_studys_own_defaults(notebook):
-    (cell,) = filter(is_parameters, notebook.cells)
-    given = {}
-    for node in ast.parse(cell.source).body:
-        value = ast.literal_eval(node.value)
-        given[node.targets[0].id] = tuple(value) if isinstance(value, list) else value
-    defaults = {field.name: field.default for field in fields(Study)}
-    assert given == {name: defaults.get(name) for name in Study.rules()}, "None: as the recipe says"
-    assert list(given) == list(Study.rules())
-    shown = papermill.inspect_notebook(MAIN)
+@pytest.mark.parametrize("name, kind", [
+    ("mnist_normalization", Study), ("ablations", AblationParameters), ("speed", SpeedParameters)])
+def test_parameters_are_the_classs_own_defaults(name, kind):
+    path = NOTEBOOKS / f"{name}.ipynb"
+    (cell,) = filter(is_parameters, nbformat.read(path, as_version=4).cells)
+    given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+    defaults = asdict(kind())
+    assert list(given) == list(kind.rules())
+    for parameter, value in given.items():  # None: as the recipe says
+        assert value == (list(defaults[parameter]) if isinstance(value, list) else defaults.get(parameter))
+    shown = papermill.inspect_notebook(path)
     assert list(shown) == list(given) and all(entry["help"] for entry in shown.values()), "papermill --help-notebook"
 
 
@@ -128,23 +134,32 @@ def test_report_holds_all_that_is_promised(digits_report, executed):
     folder, done = digits_report
     out = folder / "out"
     assert {path.name for path in out.iterdir()} == {
-        "mnist_normalization.html", "mnist_normalization.ipynb", "networks.safetensors", "figures", "records",
-        "results.csv", "summary.json"}
+        "mnist_normalization.html", "mnist_normalization.ipynb", NETWORKS, "figures", "records", "results.csv",
+        "summary.json"}
     assert {path.name for path in (out / "figures").iterdir()} == FIGURES
     table = pd.read_csv(out / "results.csv")
     assert len(table) == 3 * 2 * 1 and set(table.dataset) == {"digits"}
     summary = json.loads((out / "summary.json").read_text())
     assert summary["num_runs"] == 6 and summary["dataset"] == "digits" and len(summary["findings"]) >= 5
-    (closing,) = done.stdout.strip().splitlines()
-    assert "mnist_normalization.html" in closing and summary["findings"][0] in closing
+    assert done.stdout == f"{out / 'mnist_normalization.html'}: {summary['findings'][0]}\n"
+    bars = done.stderr.splitlines()
+    assert len(bars) == len(set(bars)) and all("100%|" in bar for bar in bars), "each bar once, no warning"
     for seed in (0, 1):
         assert f"layer, seed {seed}" in done.stderr, "a progress bar for each run"
+
+
+def test_executed_notebook_holds_findings_and_no_debris(digits_report, executed):
+    out = digits_report[0] / "out"
     assert not has_debris(all_outputs(executed)) and "widgets" not in executed.metadata
+    findings = json.loads((out / "summary.json").read_text())["findings"]
     first, second = ("".join(output.data.get("text/markdown", "")) for output in all_outputs(executed)[:2])
-    assert all(finding in first for finding in summary["findings"][:3]) and not second, "the answer stands first"
+    assert all(finding in first for finding in findings[:3]) and not second, "the answer stands first"
     assert "image/svg+xml" in all_outputs(executed)[1].data, "its figure second"
-    told = "".join(str(output.data) for output in all_outputs(executed) if "data" in output)
-    assert all(finding in told for finding in summary["findings"])
+    cells = json.dumps(executed.cells)
+    assert all(json.dumps(finding)[1:-1] in cells for finding in findings)
+    assert '# Parameters\\ndataset = \\"digits\\"' in cells and "100%|" not in cells
+    for text in (cells, (out / "mnist_normalization.html").read_text()):
+        assert tempfile.gettempdir() not in without_pictures(text), "a folder of this machine"
 
 
 def test_nobody_mistakes_the_digits_for_mnist(digits_report, executed):
@@ -160,40 +175,44 @@ def test_nobody_mistakes_the_digits_for_mnist(digits_report, executed):
     assert all("digits" in alt or "Which elements share one mean" in alt for alt in alt_texts)
 
 
-def test_again_from_inside_notebooks_trains_nothing(digits_report):
-    """Plain papermill, from the notebook's own folder, on the same runs."""
-    folder, _ = digits_report
-    records = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("record.json")}
+@pytest.fixture
+def without_figures(notebook, tmp_path) -> Path:
+    """The main notebook, shortened: the parameters, the training and the files, no figures and tables."""
+    kept = [cell for cell in code_cells(notebook) if is_parameters(cell) or not re.search(
+        r"show\(|_table\(|readings import|summarize|getsource|one_step", cell.source)]
+    path = tmp_path / "short.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(metadata=notebook.metadata, cells=kept), path)
+    return path
+
+
+def test_again_from_inside_notebooks_trains_nothing(digits_report, without_figures, tmp_path):
+    """Plain papermill, from the notebook's own folder, on the same runs; its parameters from a file."""
+    runs_dir = digits_report[0] / "runs"
+    records = {path: path.stat().st_mtime_ns for path in runs_dir.rglob("record.json")}
     assert len(records) == 6
-    done = run("papermill", "mnist_normalization.ipynb", str(folder / "out.ipynb"), "-p", "dataset", "digits",
-               "-p", "num_epochs", "1", "-p", "seeds", "[0, 1]", "-p", "runs_dir", str(folder / "runs"),
-               "--no-progress-bar", cwd=NOTEBOOKS)
+    asked = tmp_path / "asked.yaml"
+    asked.write_text(f"dataset: digits\nnum_epochs: 1\nseeds: [0, 1]\nruns_dir: {runs_dir}\n")
+    done = run("papermill", str(without_figures), str(tmp_path / "out.ipynb"), "-f", str(asked), "--no-progress-bar",
+               cwd=NOTEBOOKS)
     assert done.returncode == 0, done.stderr
-    assert records == {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("record.json")}
-    assert not has_debris(all_outputs(nbformat.read(folder / "out.ipynb", 4)))
+    assert records == {path: path.stat().st_mtime_ns for path in runs_dir.rglob("record.json")}
+    assert not has_debris(all_outputs(nbformat.read(tmp_path / "out.ipynb", 4)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value", "says"), [
-    ("sede", "3", "did you mean seeds"), ("batch_size", "2000", "at most the 1,437"),
-    ("dataset", "cifar10", "takes one of 'auto', 'mnist', 'digits'")])
-def test_bad_input_stops_plain_papermill(tmp_path, name, value, says):
-    runs_dir = tmp_path / "runs"
-    given = {"dataset": "digits", "runs_dir": str(runs_dir), name: value}
-    done = run("papermill", str(MAIN), str(tmp_path / "out.ipynb"), "--no-progress-bar",
-               *(word for item in given.items() for word in ("-p", *item)))
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode != 0 and last.startswith(f"ParameterError: {name}: ") and says in last
-    assert not runs_dir.exists() or not list(runs_dir.iterdir()), "nothing was trained"
-
-
-@pytest.mark.slow
-def test_bad_input_stops_the_report(tmp_path):
-    done = run("helpers.report", "-p", "dataset", "digits", "-p", "batch_size", "2000", "-p", "runs_dir",
-               str(tmp_path / "runs"), "--output-dir", str(tmp_path / "out"))
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("error: batch_size: got 2000, takes at most the 1,437")
-    assert not (tmp_path / "out" / "summary.json").exists()
+    ("sede", 3, "no such parameter; did you mean seeds"), ("batch_size", 2000, "got 2000, takes at most the 1,437"),
+    ("dataset", "cifar10", "got 'cifar10' .*takes one of 'auto', 'mnist', 'digits'")])
+def test_bad_input_stops_the_notebook_before_any_training(notebook, tmp_path, name, value, says):
+    """The cells as a kernel executes them, `In` and papermill's cell among them."""
+    given = {"dataset": "digits", "runs_dir": str(tmp_path), name: value}
+    injected = "\n".join(["# Parameters", *(f"{key} = {given[key]!r}" for key in given)])
+    namespace = {"In": []}
+    with pytest.raises(ParameterError, match=f"^{name}: {says}"):
+        for cell in code_cells(notebook)[:4]:
+            for source in [cell.source, injected] if is_parameters(cell) else [cell.source]:
+                namespace["In"].append(source)
+                exec(source, namespace)
+    assert not list(tmp_path.iterdir()), "nothing was trained"
 
 
 @pytest.mark.slow
@@ -209,9 +228,8 @@ def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
     prefill(Store(tmp_path / "runs", few), fewer)
     given = {"dataset": "digits", "seeds": [0], "num_epochs": 1, "num_images": 256, "original_epochs": 1,
              "original_seeds": [0], "train_missing": False, "runs_dir": tmp_path / "runs"}
-    done = run("helpers.report", str(MAIN.with_name("ablations.ipynb")), "--output-dir", str(tmp_path / "out"),
-               *(word for name, value in given.items() for word in ("-p", name, str(value))))
-    assert done.returncode == 0, done.stderr[-2000:]
+    parameters = [word for name, value in given.items() for word in ("-p", name, str(value))]
+    assert main([str(NOTEBOOKS / "ablations.ipynb"), "--output-dir", str(tmp_path / "out"), *parameters]) == 0
     out = tmp_path / "out"
     # train_missing = False trains nothing, so the looks inside are the one gap
     assert {path.name for path in (out / "figures").iterdir()} == ABLATION_FIGURES - {
@@ -230,37 +248,26 @@ def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
     assert not has_debris(all_outputs(nbformat.read(out / "ablations.ipynb", 4)))
 
 
-@pytest.fixture
-def without_figures(notebook, tmp_path) -> Path:
-    """The main notebook, shortened: the parameters, the training and the files, no figures and tables."""
-    kept = [cell for cell in code_cells(notebook) if is_parameters(cell) or not re.search(
-        r"show\(|_table\(|readings import|summarize|getsource|one_step", cell.source)]
-    path = tmp_path / "short.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(metadata=notebook.metadata, cells=kept), path)
-    return path
-
-
 @pytest.mark.slow
-def test_eight_papermill_runs_at_once_lose_nothing(without_figures, tmp_path):
-    """As a shell loop starts them, on the same folder of runs; the parameters of each from a file.
+def test_eight_papermill_runs_at_once_lose_nothing(without_figures, tmp_path, monkeypatch):
+    """On the same folder of runs.
 
     Two kernels that start at once may pick the same port, and one dies before its first cell: a race of Jupyter's own
-    (papermill's issue 511). Then the same command again, as the README says.
+    (papermill's issue 511). Then the same run again, as the README says.
     """
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for a core cost time
+
     def one(seed: int):
-        (tmp_path / f"{seed}.yaml").write_text(f"dataset: digits\nnorms: [group]\nseeds: [{seed}, 9]\nnum_epochs: 1\n"
-                                               f"workers: 1\nruns_dir: {tmp_path / 'runs'}\n"
-                                               f"output_dir: {tmp_path / f'out-{seed}'}\n")
-        for _ in range(2):
-            done = run("papermill", str(without_figures), str(tmp_path / f"{seed}.ipynb"), "-f",
-                       str(tmp_path / f"{seed}.yaml"), "--no-progress-bar")
-            if "Kernel died before replying to kernel_info" not in done.stderr:
-                break
-        return done
+        given = {"dataset": "digits", "norms": ["group"], "seeds": [seed, 9], "num_epochs": 1, "holdout": 1000,
+                 "workers": 1, "runs_dir": str(tmp_path / "runs"), "output_dir": str(tmp_path / f"out-{seed}")}
+        try:
+            papermill.execute_notebook(without_figures, tmp_path / f"{seed}.ipynb", given, progress_bar=False)
+        except RuntimeError as error:
+            assert "Kernel died before replying to kernel_info" in str(error)
+            papermill.execute_notebook(without_figures, tmp_path / f"{seed}.ipynb", given, progress_bar=False)
 
     with ThreadPoolExecutor(8) as pool:
-        ended = list(pool.map(one, range(8)))
-    assert [done.returncode for done in ended] == [0] * 8, [done.stderr[-500:] for done in ended if done.returncode]
+        list(pool.map(one, range(8)))
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 9, "eight seeds, and one that all of them ask for"
     shared = set()
     for seed in range(8):

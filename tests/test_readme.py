@@ -96,11 +96,8 @@ def verdict_sentences(records: list[dict]) -> list[str]:
     return sentences
 
 
-def test_it_is_short():
+def test_it_is_short_and_begins_with_figure_and_answer():
     assert len(README.split()) <= 900
-
-
-def test_figure_and_answer_come_before_the_commands():
     first_screen = README.split("```")[0]
     assert "](figures/" in first_screen and "**" in first_screen.split("](figures/")[1]
     assert len(first_screen.split()) < 150

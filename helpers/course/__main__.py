@@ -12,8 +12,8 @@ import nbformat
 from nbgrader.preprocessors import ClearHiddenTests, ClearOutput, ClearSolutions
 
 from helpers.files import ROOT, writable_folder, write_atomically
-from helpers.report.execute import copy_files, export, run
-from helpers.report.page import failure, to_html
+from helpers.report.__main__ import ReportError, parse, report
+from helpers.report.page import to_html
 
 SOURCE = ROOT / "notebooks" / "exercises.ipynb"
 
@@ -33,19 +33,12 @@ def main() -> int:
     write_atomically(folder / "student.ipynb", nbformat.writes(nb).encode())
     write_atomically(folder / "student.html", to_html(nb, folder / "student.html").encode())
     with tempfile.TemporaryDirectory() as temporary:
-        source = Path(temporary) / "solution.ipynb"
-        shutil.copy(SOURCE, source)
-        new = Path(temporary) / "new"
-        new.mkdir()
-        executed = run(source, new, {})
-        problem = export(executed, new / source.name)
-        copy_files(new, folder)
-    failed = failure(executed)
-    if failed:
-        problem = f"the solution fails in {failed[0]}: {failed[1].ename}: {failed[1].evalue}"
-    if problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
+        solution = shutil.copy(SOURCE, Path(temporary) / "solution.ipynb")
+        try:
+            report(parse([str(solution), "--output-dir", str(folder)]))
+        except ReportError as error:
+            print(f"error: the solution fails: {error}", file=sys.stderr)
+            return 1
     print(f"{folder.relative_to(ROOT)}: student.ipynb and solution.ipynb, each with its page")
     return 0
 

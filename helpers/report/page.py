@@ -199,20 +199,11 @@ def fold_sections(soup: BeautifulSoup) -> None:
             continue
         fold = soup.new_tag("details", attrs={"class": "section"})
         fold.append(soup.new_tag("summary", string="Show", attrs={"aria-label": f"Show: {heading.get_text()}"}))
-        for node in [*heading.next_siblings, *_cells_below(cell, heading.name)]:
+        ends = [f"h{level}" for level in range(1, int(heading.name[1]) + 1)]  # headings of the next section
+        below = itertools.takewhile(lambda cell, ends=ends: not cell.find(ends), cell.find_next_siblings(class_="cell"))
+        for node in [*heading.next_siblings, *below]:
             fold.append(node)
         heading.insert_after(fold)
-
-
-def _cells_below(cell, level: str) -> list:
-    """The cells of a section after its heading's. level: of the heading."""
-    cells = []
-    for below in cell.find_next_siblings(class_="cell"):
-        headings = below.find_all(HEADING)
-        if any(heading.name <= level for heading in headings):
-            break
-        cells.append(below)
-    return cells
 
 
 def set_table(table) -> None:

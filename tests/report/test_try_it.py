@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from axe_playwright_python.base import AXE_FILE_PATH
 from drawn_digits import DRAWINGS
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from playwright.sync_api import Page
@@ -38,39 +37,51 @@ def path(networks, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def page(open_offline, path):
+@pytest.fixture(scope="module")
+def window(open_offline, path):
     """The page on a phone of 320 pixels, with a finger."""
     page = open_offline(path, has_touch=True, viewport={"width": 320, "height": 900})
     yield page
     page.context.close()
 
 
-def next_frame(page: Page) -> None:
-    """Waits until what was drawn is shown."""
-    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+@pytest.fixture
+def page(window) -> Page:
+    """The window with an empty sheet."""
+    window.locator(".clear").click()
+    return window
 
 
 def answers(page: Page) -> list[str]:
-    next_frame(page)
+    """What the networks read, once what was drawn is shown."""
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
     return page.locator("table.answers tbody tr:first-child td").all_text_contents()
 
 
-def draw(page: Page, strokes, left: float, top: float, size: float) -> None:
-    """Draws with the mouse into a part of the paper."""
-    box = page.locator(".paper").bounding_box()
-    for stroke in strokes:
-        for number, (x, y) in enumerate(stroke):
-            page.mouse.move(box["x"] + box["width"] * (left + size * x), box["y"] + box["width"] * (top + size * y))
-            if number == 0:
-                page.mouse.down()
-        page.mouse.up()
+# Events of a pen as a page's own script would send them: no pointer to capture. Points: shares of the paper's width.
+PEN = """strokes => {
+    const paper = document.querySelector(".paper");
+    const box = paper.getBoundingClientRect();
+    const send = (type, pointerId, [x, y]) => paper.dispatchEvent(new PointerEvent(type, {
+        pointerId, pointerType: "pen", bubbles: true,
+        clientX: box.left + box.width * x, clientY: box.top + box.width * y}));
+    for (const stroke of strokes) {
+        send("pointerdown", 7, stroke[0]);
+        send("pointerdown", 8, [0.1, 0.5]);
+        for (const point of stroke) {
+            send("pointermove", 7, point);
+            send("pointermove", 8, [point[1], point[0]]);
+        }
+        send("pointerup", 7, stroke.at(-1));
+        send("pointermove", 7, [0.9, 0.9]);
+    }
+}"""
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_logits_are_torchs(page, norm):
     """With the page's float16 weights within 0.001, and no other answer than with the full ones."""
-    images = load_dataset("digits").val_images[:200]
+    images = load_dataset("digits").val_images[:60]
     full = load_network(RECORDS / f"{norm}.safetensors")
     rounded = load_network(RECORDS / f"{norm}.safetensors").half().float()
     call = "([norm, images]) => images.map(image => [...study.logits(norm, Uint8Array.from(image))])"
@@ -80,21 +91,30 @@ def test_logits_are_torchs(page, norm):
         assert torch.equal(logits.argmax(1), full(normalize(images)).argmax(1))
 
 
-def test_drawn_digits_are_read(page):
-    """Of each digit a large, thin one and a small, thick one off centre: 18 of 20, by at least two networks."""
+@pytest.mark.parametrize("left, top, size", [(0.2, 0.1, 0.8), (0.1, 0.6, 0.3)], ids=["thin", "thick"])
+def test_drawn_digits_are_read(page, left, top, size):
+    """By a pen, beside which a second pointer draws nothing: 9 of 10, by at least two networks."""
     num_read = 0
-    for number, (digit, strokes) in enumerate(DRAWINGS):
+    for digit, strokes in enumerate(DRAWINGS):
         page.locator(".clear").click()
-        where = (0.1, 0.6, 0.3) if number % 2 else (0.2, 0.1, 0.8)
-        draw(page, strokes, *where)
+        page.evaluate(PEN, [[(left + size * x, top + size * y) for x, y in stroke] for stroke in strokes])
         num_read += answers(page).count(str(digit)) >= 2
-    assert num_read >= 18
+    assert num_read >= 9
     assert page.said == []
+
+
+def test_a_mouse_draws(page):
+    box = page.locator(".paper").bounding_box()
+    middle = box["x"] + box["width"] / 2
+    page.mouse.move(middle, box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(middle, box["y"] + 0.8 * box["height"], steps=6)
+    page.mouse.up()
+    assert answers(page).count("1") >= 2
 
 
 def test_a_finger_draws_and_does_not_scroll(page):
     box = page.locator(".paper").bounding_box()
-    page.locator(".clear").click()
     before = page.evaluate("scrollY")
     touch = page.context.new_cdp_session(page)
     points = [{"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] * step / 10} for step in range(2, 9)]
@@ -106,30 +126,8 @@ def test_a_finger_draws_and_does_not_scroll(page):
     assert page.evaluate("scrollY") == before
 
 
-def test_a_pen_draws_and_a_second_pointer_does_not(page):
-    """Events as a page's own script would send them: no pointer to capture."""
-    page.locator(".clear").click()
-    page.evaluate("""() => {
-        const paper = document.querySelector(".paper");
-        const box = paper.getBoundingClientRect();
-        const send = (type, pointerId, x, y) => paper.dispatchEvent(new PointerEvent(type, {
-            pointerId, pointerType: "pen", bubbles: true,
-            clientX: box.left + box.width * x, clientY: box.top + box.height * y}));
-        send("pointerdown", 7, 0.5, 0.2);
-        send("pointerdown", 8, 0.1, 0.5);
-        for (let step = 2; step < 9; step++) {
-            send("pointermove", 7, 0.5, step / 10);
-            send("pointermove", 8, step / 10, 0.5);
-        }
-        send("pointerup", 7, 0.5, 0.8);
-        send("pointermove", 7, 0.9, 0.9);
-    }""")
-    assert answers(page).count("1") >= 2 and page.said == []
-
-
 def test_keys_draw_and_undo(page):
-    page.locator(".clear").click()
-    next_frame(page)
+    assert answers(page) == ["–", "–", "–"]
     assert page.locator(".verdict").text_content().startswith("Draw a digit")
     page.locator(".paper").focus()
     for key in [*["ArrowUp"] * 8, " ", *["ArrowDown"] * 18, " ", "ArrowLeft"]:
@@ -170,6 +168,7 @@ def test_a_drawing_is_prepared_as_mnist_was(page, ground, ink):
 
 def test_norms_are_shown_and_layernorm_standardizes(page):
     """After LayerNorm's first block: γ and β aside, mean 0 and standard deviation 1."""
+    page.locator(".next").click()
     rows = page.locator("table.norms tbody tr")
     assert rows.count() == 6
     after = rows.first.locator("td.layer span").last.text_content()
@@ -180,22 +179,15 @@ def test_norms_are_shown_and_layernorm_standardizes(page):
     assert rows.first.locator("td.layer span").first.text_content() != before, "it moves with the image"
 
 
-def test_nothing_gets_in_or_out(page, path):
+def test_nothing_gets_in_or_out(open_offline, path):
+    page = open_offline(path)
     assert page.asked == [path.as_uri()] and page.said == []
     assert page.evaluate("window.hacked") is None
     page.evaluate("""() => { const script = document.createElement("script"); script.textContent = "window.hacked = 1";
         document.body.append(script); fetch("data:,x").catch(() => {}); }""")
     assert page.evaluate("window.hacked") is None and "Content Security Policy" in page.said[0]
     assert path.stat().st_size < 3e6
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page, scheme):
-    page.emulate_media(color_scheme=scheme)
-    page.evaluate(AXE_FILE_PATH.read_text())
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")
-    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found["violations"]] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.context.close()
 
 
 def test_without_javascript_it_says_so(browser, path):
