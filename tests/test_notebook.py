@@ -216,6 +216,14 @@ def test_bad_input_stops_the_notebook_before_any_training(notebook, tmp_path, na
 
 
 @pytest.mark.slow
+def test_bad_input_stops_plain_papermill(tmp_path):
+    done = run("papermill", str(MAIN), str(tmp_path / "out.ipynb"), "--no-progress-bar", "-p", "dataset", "digits",
+               "-p", "sede", "3")
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode != 0 and last.startswith("ParameterError: sede: ") and "did you mean seeds" in last
+
+
+@pytest.mark.slow
 def test_ablations_find_their_runs_and_answer_every_question(tmp_path):
     """On the digits, where nothing is published. All runs but the looks inside are made up: none is trained."""
     data = load_dataset("digits")
