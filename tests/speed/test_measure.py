@@ -1,14 +1,11 @@
 """The pipelines that are timed do the same work; how long they take is not asserted."""
 
-import ast
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-import nbformat
 import pytest
 import torch
-from support import NOTEBOOKS
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,13 +14,6 @@ from helpers.data import augment, normalize
 from helpers.model import BLOCKS, build_model
 from helpers.speed import measure
 from helpers.speed.pipelines import KINDS, RECIPE, TRANSFORM, PilImages, time_to_accuracy
-
-
-def test_notebooks_parameters_have_the_defaults_of_the_class():
-    nb = nbformat.read(NOTEBOOKS / "speed.ipynb", as_version=4)
-    (cell,) = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
-    given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-    assert list(given.items()) == list(asdict(measure.SpeedParameters()).items())
 
 
 def test_ordinary_images_are_ours_but_for_the_random_angle(tiny_data, monkeypatch):
