@@ -53,12 +53,11 @@ def watch(config: RunConfig, data: Dataset) -> DataFrame:
 
 
 @torch.no_grad()
-def _look(net: nn.Module, images: Tensor) -> Iterator[tuple]:
-    """Mean, standard deviation and gradient norm of each block's convolution.
+def _look(net: nn.Module, x: Tensor) -> Iterator[tuple]:
+    """Mean, standard deviation and gradient norm of each block's convolution, for images x (N, 1, 28, 28).
 
     BatchNorm stays in training: its running averages are of nothing yet, and nobody reads them here.
     """
-    x = images
     for layer in net.layers:
         if isinstance(layer, nn.Sequential):
             y = layer[0](x)
@@ -67,9 +66,9 @@ def _look(net: nn.Module, images: Tensor) -> Iterator[tuple]:
         x = layer(x)
 
 
-def _before_training(frame: DataFrame) -> DataFrame:
-    """Standard deviation of the activations: a row a block, a column a norm."""
-    return frame[frame["update"] == 0].pivot(index="block", columns="norm", values="std")
+def _by_block(frame: DataFrame, update: int, column: str) -> DataFrame:
+    """What was seen at one update: a row a block, a column a norm."""
+    return frame[frame["update"] == update].pivot(index="block", columns="norm", values=column)
 
 
 def _signs_of_life(part: DataFrame) -> tuple[int, int]:
@@ -81,7 +80,7 @@ def _signs_of_life(part: DataFrame) -> tuple[int, int]:
 
 def finding(frame: DataFrame) -> str:
     """What depth does to activations before training where there is no norm, and whether that network dies."""
-    stds = _before_training(frame)
+    stds = _by_block(frame, 0, "std")
     if "none" not in stds:
         return common.TOO_FEW
     first, *_, last = stds["none"]
@@ -95,7 +94,7 @@ def table(frame: DataFrame) -> DataFrame:
     """Each network for readers: activations by depth before training, the largest later on, and gradients."""
     rows = {}
     for norm, part in frame.groupby("norm", sort=False):
-        first, *_, last = _before_training(part)[norm]
+        first, *_, last = _by_block(part, 0, "std")[norm]
         gradients = part.pivot(index="update", columns="block", values="gradient")
         ratio = f"{(gradients[1] / gradients.iloc[:, -1]).median():.2f}"
         alive, dead = _signs_of_life(part)
@@ -115,8 +114,8 @@ def table(frame: DataFrame) -> DataFrame:
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """By depth: activations before training, and gradients at the first update that was looked at."""
     update = frame["update"][frame["update"] > 0].min()
-    stds = _before_training(frame).filter(SHOWN)
-    gradients = frame[frame["update"] == update].pivot(index="block", columns="norm", values="gradient").filter(SHOWN)
+    stds = _by_block(frame, 0, "std").filter(SHOWN)
+    gradients = _by_block(frame, update, "gradient").filter(SHOWN)
     height = 4.6  # inches
     figure = blank(height)
     upper, lower = figure.subplots(2, 1, sharex=True)

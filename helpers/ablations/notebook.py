@@ -118,10 +118,12 @@ class AblationNotebook:
 
     def brief(self) -> str:
         """The first paragraph of each finding so far, as a list."""
-        firsts = {question: answer.split("\n\n")[0] for question, answer in self.answers.items()}
-        lines = [f"- *{question.capitalize()}.* {first}" for question, first in firsts.items()]
+        lines = []
         if self.data.notice:
-            lines = [f"> **Notice.** {self.data.notice}", "", *lines]
+            lines = [f"> **Notice.** {self.data.notice}", ""]
+        for question, answer in self.answers.items():
+            first, *_ = answer.split("\n\n")
+            lines.append(f"- *{question.capitalize()}.* {first}")
         return "\n".join(lines)
 
     def save(self) -> None:

@@ -101,10 +101,3 @@ def test_titles_and_alt_texts_say_what_is_seen(figures, name):
     title, *more = SAID[name]
     assert figures[name].alt.startswith(title)
     assert all(text in figures[name].alt for text in more)
-
-
-def test_titles_ask_where_nothing_can_be_told():
-    for question, title, more in ((penalty, "Is it the normalisation", []), (affine, "What do LayerNorm's", []),
-                                  (groups, "How many groups?", []), (batch_size, "How small may a batch be?", [4])):
-        one = made_up_frame(question, accuracy).head(1)
-        assert question.plot(one, "MNIST", *more).alt.startswith(title)

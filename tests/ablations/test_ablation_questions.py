@@ -123,14 +123,17 @@ def test_batch_size_question(tiny_data):
     assert len(fewer.train_labels) == len(fewer.train_images) == 20 and len(fewer.val_labels) == 30
 
 
-@pytest.mark.parametrize("question", [penalty, affine, batch_size, groups], ids=lambda module: module.__name__)
-def test_gaps_stop_no_sentence_and_no_table(question):
+@pytest.mark.parametrize(("question", "title", "labels"), [
+    (penalty, "Is it the normalisation", []), (affine, "What do LayerNorm's", []),
+    (groups, "How many groups?", [LABELS]), (batch_size, "How small may a batch be?", [])])
+def test_gaps_stop_no_sentence_no_table_and_no_figure(question, title, labels):
     frame = made_up_frame(question, lambda config: 99.0, (0, 1))
-    for_finding = [LABELS] if question is groups else []
-    for_table = [LABELS] if question in (groups, penalty) else []
+    for_table = [LABELS] if question is penalty else labels
     for kept in (frame[:1], frame[:3], frame[::2]):
-        assert question.finding(kept, *for_finding).endswith(".") and len(question.table(kept, *for_table))
+        assert question.finding(kept, *labels).endswith(".") and len(question.table(kept, *for_table))
     assert question.table(frame[:0], *for_table).empty
+    num_epochs = [5] if question is batch_size else []
+    assert question.plot(frame[:1], "MNIST", *num_epochs).alt.startswith(title)
 
 
 def test_means_are_of_the_same_seeds():
