@@ -25,8 +25,8 @@ def finding(frame: DataFrame) -> str:
 
 def _differences(frame: DataFrame) -> DataFrame:
     """LayerNorm's accuracy minus each other's, by seed; of the seeds that all three have."""
-    accuracies = frame.pivot_table("val_accuracy", "seed", "norm").reindex(columns=NAMES).rename(columns=NAMES).dropna()
-    return accuracies.rsub(accuracies.LayerNorm, axis=0).drop(columns="LayerNorm")
+    accuracies = frame.pivot_table("val_accuracy", "seed", "norm").reindex(columns=NAMES).dropna()
+    return accuracies.rsub(accuracies.layer, axis=0).drop(columns="layer").rename(columns=NAMES)
 
 
 def table(frame: DataFrame) -> DataFrame:
