@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from matplotlib.figure import Figure
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from helpers.ablations import common
 from helpers.config import RECIPES, VARIANTS, Recipe
@@ -44,23 +44,22 @@ def finding(frame: DataFrame) -> str:
     return f"Batches of {smallest} beside {USUAL}: {common.verdict(_beside_usual(frame, smallest))}."
 
 
-def _beside_usual(frame: DataFrame, size: int) -> dict[str, Series]:
-    """What batches of `size` change in each norm's accuracy, by seed."""
-    usual = common.means(frame[frame.batch_size == USUAL], "seed")
-    changes = common.means(frame[frame.batch_size == size], "seed") - usual
-    return {VARIANTS[norm].bare: changes[norm] for norm in VARIANTS if norm in changes}
+def _beside_usual(frame: DataFrame, size: int) -> DataFrame:
+    """What batches of `size` change in each norm's accuracy, by seed; a column a norm, by its name."""
+    usual = frame[frame.batch_size == USUAL].pivot_table("val_accuracy", "seed", "norm")
+    changes = frame[frame.batch_size == size].pivot_table("val_accuracy", "seed", "norm") - usual
+    return changes.reindex(columns=VARIANTS).rename(columns=common.BARE)
 
 
 def table(frame: DataFrame) -> DataFrame:
     """Each batch size for readers: means over seeds; in brackets the points beside the recipe's batches."""
-    means = common.means(frame, "batch_size")
-    columns = {VARIANTS[norm].bare: means[norm] for norm in VARIANTS if norm in means}
-    columns["BatchNorm on its own batches"] = frame.groupby("batch_size").train_mode.mean()
-    table = DataFrame(columns).map("{:.2f} %".format).replace("nan %", "")
+    table = frame.pivot_table("val_accuracy", "batch_size", "norm").filter(VARIANTS).rename(columns=common.BARE)
+    table["BatchNorm on its own batches"] = frame.groupby("batch_size").train_mode.mean()
+    table = table.map("{:.2f} %".format).replace("nan %", "")
     for size in table.index.drop(USUAL, errors="ignore"):
         for name, text in common.compare(_beside_usual(frame, size)).text.items():
             table.loc[size, name] += f" [{text}]"
-    return table.rename_axis(f"images a batch [points beside {USUAL}]")
+    return table.rename_axis(f"images a batch [points beside {USUAL}]").rename_axis(columns=None)
 
 
 @style()
@@ -71,7 +70,7 @@ def plot(frame: DataFrame, dataset_title: str, num_epochs: int) -> Figure:
     ax.set_xscale("log", base=2)
     ax.set_xticks(SIZES, SIZES)
     ax.set(xlabel="images a batch", ylabel="accuracy (%)")
-    common.key_lines(ax, common.plot_accuracies(ax, frame, "batch_size", frame))
+    common.plot_accuracies(ax, frame, "batch_size", frame)
     subtitle = (f"{frame.num_images.iloc[0]:,} training images, {num_epochs} epochs in all cases. "
                 f"{common.subtitle(frame, dataset_title)}")
     return common.captioned_lines(ax.figure, _title(frame), subtitle, frame, finding(frame))
@@ -79,7 +78,7 @@ def plot(frame: DataFrame, dataset_title: str, num_epochs: int) -> Figure:
 
 def _title(frame: DataFrame) -> str:
     smallest = frame.batch_size.min()
-    change = _beside_usual(frame, smallest).get("BatchNorm", Series()).mean()
+    change = _beside_usual(frame, smallest).BatchNorm.mean()
     if smallest == USUAL or math.isnan(change):
         return "How small may a batch be?"
     verb = "loses" if change < 0 else "gains"

@@ -16,6 +16,7 @@ from helpers.results.intervals import LEVEL, holm, paired_p
 from helpers.results.words import count_seeds, in_words, join_words, p_text
 
 TOO_FEW = "Too few of these runs are there to answer."
+BARE = {norm: variant.bare for norm, variant in ALL_NORMS.items()}
 CASE = ["norm", "groups", "batch_size", "l1_lambda", "l1_target"]
 COLUMNS = [*CASE, "seed", "val_accuracy", "val_loss", "parameters", "num_images", "near_zero", "gamma",
            "train_mode"]
@@ -59,11 +60,6 @@ def _row(record: Mapping) -> dict:
         "gamma": min(record["gamma"], default=math.nan),
         "train_mode": 100 * own_batches["val_correct"] / record["dataset"]["num_val"],
     }
-
-
-def means(frame: DataFrame, index: str, column: str = "val_accuracy", columns: str = "norm") -> DataFrame:
-    """Means of `column`: one row for each value of `index`, one column for each of `columns`."""
-    return frame.pivot_table(column, index, columns)
 
 
 def level(accuracies: Series) -> str:
@@ -126,34 +122,28 @@ def subtitle(frame: DataFrame, dataset_title: str) -> str:
     return f"{dataset_title}, last epoch, {basis}; axis stretched towards 100 %"
 
 
-def plot_accuracies(ax: Axes, frame: DataFrame, index: str, whole: DataFrame) -> DataFrame:
-    """Draws seeds, means and BatchNorm on its own batches; returns the means. whole: fits on the axis."""
+def plot_accuracies(ax: Axes, frame: DataFrame, index: str, whole: DataFrame) -> None:
+    """Draws seeds, means and BatchNorm on its own batches, by the column `index`. whole: fits on the axis."""
     stretch(ax, *limits(whole[["val_accuracy", "train_mode"]].stack()))
     if frame.seed.nunique() > 1:
         for norm, part in frame.groupby("norm"):
             ax.plot(part[index], part.val_accuracy, "o", color=LOOKS[norm].colour, alpha=0.3, markersize=4,
                     gid="seed")
-    lines = means(frame, index)
-    plot_lines(ax, lines)
-    own_batches = means(frame, index, "train_mode").reindex(ax.get_xticks())
+    plot_lines(ax, frame.pivot_table("val_accuracy", index, "norm"))
+    own_batches = frame.pivot_table("train_mode", index, "norm").reindex(ax.get_xticks())
     ax.plot(own_batches, "x-", color=LOOKS["batch"].colour, linewidth=1, gid="own batches")
-    return lines
 
 
 def plot_lines(ax: Axes, lines: DataFrame) -> None:
-    """Draws a line for each norm, as `means` returns them; a tick without a value interrupts it."""
+    """Draws a line for each norm, a column of `lines`; a tick without a value interrupts it."""
     for norm, line in lines.reindex(ax.get_xticks()).items():
         look = LOOKS[norm]
         ax.plot(line, color=look.colour, marker=look.marker, linestyle=look.line, gid="mean")
 
 
-def key_lines(ax: Axes, lines: DataFrame) -> None:
-    """Names the lines above the axes, in the order of ALL_NORMS."""
-    key(ax, {norm: variant.bare for norm, variant in ALL_NORMS.items() if norm in lines})
-
-
 def captioned_lines(figure: Figure, title: str, subtitle: str, frame: DataFrame, finding: str) -> Figure:
-    """The line graph with its headline and an alt text; the numbers of each line stand in a table."""
+    """The line graph with its key, headline and alt text; the numbers of each line stand in a table."""
+    key(figure.axes[0], {norm: name for norm, name in BARE.items() if norm in set(frame.norm)})
     low, high = frame.val_accuracy.agg(["min", "max"])
     reading = f"Line graph; single seeds from {low:.2f} to {high:.2f} %. {finding.removesuffix('.')}"
     subtitle += ". ×: BatchNorm on its own batches"

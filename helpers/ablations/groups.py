@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from pandas import DataFrame, Series
+from pandas import DataFrame
 from torch import Tensor
 
 from helpers.ablations import common
@@ -18,9 +18,9 @@ def runs(recipe: Recipe) -> list[tuple]:
 
 def finding(frame: DataFrame, labels: Tensor) -> str:
     """How much the groups' number matters until each channel is its own. labels: of the validation images."""
-    differences = _differences(frame)
-    if len(differences) < 2:
+    if not {"1", "2", "4"} <= set(frame.groups):
         return common.TOO_FEW
+    differences = _differences(frame).rename(columns={"1": "1 group", "4": "4 groups"})
     sentence = f"1 or 4 groups beside 2: {common.verdict(differences)}"
     collapsed = frame.val_accuracy[frame.groups == "C"]
     if collapsed.empty:
@@ -31,14 +31,10 @@ def finding(frame: DataFrame, labels: Tensor) -> str:
     return f"{sentence}; G = C {what} {collapsed.mean():.2f} %."
 
 
-def _differences(frame: DataFrame) -> dict[str, Series]:
-    """Accuracy with 1 and with 4 groups minus that with 2, by seed; what is missing is left out."""
-    accuracies = common.means(frame, "seed", columns="groups")
-    differences = {}
-    for groups, name in {"1": "1 group", "4": "4 groups"}.items():
-        if {"2", groups} <= set(accuracies):
-            differences[name] = accuracies[groups] - accuracies["2"]
-    return differences
+def _differences(frame: DataFrame) -> DataFrame:
+    """Accuracy with 1 and with 4 groups minus that with 2, by seed; nan where one is missing."""
+    accuracies = frame.pivot_table("val_accuracy", "seed", "groups").reindex(columns=["1", "2", "4"])
+    return accuracies.sub(accuracies["2"], axis=0).drop(columns="2")
 
 
 def table(frame: DataFrame, labels: Tensor) -> DataFrame:
@@ -49,7 +45,7 @@ def table(frame: DataFrame, labels: Tensor) -> DataFrame:
         rows[f"G = {groups}"] = {
             "accuracy": common.level(part.val_accuracy),
             "one answer for all": "yes" if common.is_blind(part.val_accuracy, labels) else "no",
-            "beside 2 groups (points)": compared.get("1 group" if groups == "1" else f"{groups} groups", ""),
+            "beside 2 groups (points)": compared.get(groups, ""),
             "seeds": len(part),
         }
     return DataFrame.from_dict(rows, "index")

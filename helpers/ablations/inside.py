@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import torch
 from matplotlib.figure import Figure
-from pandas import DataFrame, Series
+from pandas import DataFrame
 from torch import Tensor, nn
 
 from helpers.ablations import common
-from helpers.config import ALL_NORMS, VARIANTS, Recipe, RunConfig
+from helpers.config import VARIANTS, Recipe, RunConfig
 from helpers.data import Dataset, normalize
 from helpers.machine import reproducible
-from helpers.plots.style import blank, captioned, style
+from helpers.plots.style import blank, captioned, key, style
 from helpers.runs.checkpoint import fresh_state
-from helpers.training import train_one_epoch
+from helpers.training import epochs
 
 COLUMNS = ["norm", "update", "block", "mean", "std", "gradient"]
 SHOWN = ["batch", "none"]  # in the figure
@@ -37,30 +37,27 @@ def watch(config: RunConfig, data: Dataset) -> DataFrame:
     images = normalize(data.val_images[:250]).contiguous(memory_format=torch.channels_last)
     rows = []
 
-    def look(batch: int) -> None:
+    def look(epoch: int, batch: int) -> None:
         if batch % every == 0 or batch == num_batches:
-            update = len(state.history) * num_batches + batch
+            update = (epoch - 1) * num_batches + batch
             for block, seen in enumerate(_look(state.net, images), 1):
                 rows.append((config.norm, update, block, *seen))
 
     with reproducible("cpu"):
         state = fresh_state(config)
-        look(0)
-        for _ in range(config.num_epochs):
-            train_one_epoch(state, data.train_images, data.train_labels, config, look)
+        look(1, 0)
+        for _ in epochs(config, data, state, look):
             if num_batches % 20:
-                look(num_batches)
-            state.history.append({})
+                look(len(state.history), num_batches)
     return DataFrame(rows, columns=COLUMNS)
 
 
 @torch.no_grad()
-def _look(net: nn.Module, images: Tensor) -> Iterator[tuple]:
-    """Mean, standard deviation and gradient norm of each block's convolution.
+def _look(net: nn.Module, x: Tensor) -> Iterator[tuple]:
+    """Mean, standard deviation and gradient norm of each block's convolution, for images x (N, 1, 28, 28).
 
     BatchNorm stays in training: its running averages are of nothing yet, and nobody reads them here.
     """
-    x = images
     for layer in net.layers:
         if isinstance(layer, nn.Sequential):
             y = layer[0](x)
@@ -69,44 +66,44 @@ def _look(net: nn.Module, images: Tensor) -> Iterator[tuple]:
         x = layer(x)
 
 
+def _by_block(frame: DataFrame, update: int, column: str) -> DataFrame:
+    """What was seen at one update: a row a block, a column a norm."""
+    return frame[frame["update"] == update].pivot(index="block", columns="norm", values=column)
+
+
+def _signs_of_life(part: DataFrame) -> tuple[int, int]:
+    """One network's last update with a gradient, and the first without; 0 where it lives."""
+    gradients = part.groupby("update").gradient.sum()
+    alive = max(gradients.index[gradients != 0], default=0)
+    return alive, min(gradients.index[gradients.index > alive], default=0)
+
+
 def finding(frame: DataFrame) -> str:
     """What depth does to activations before training where there is no norm, and whether that network dies."""
-    for norm, part, _, dead in _networks(frame):
-        if norm == "none":
-            stds = _before_training(part)
-            end = f"dies by update {dead:,}" if dead else "lives"
-            return (f"With no norm the activations go from {stds.iloc[0]:.2g} to {stds.iloc[-1]:.2g} in "
-                    f"{len(stds)} blocks before training, and the network {end} (one seed).")
-    return common.TOO_FEW
-
-
-def _before_training(part: DataFrame) -> Series:
-    """Standard deviation of one network's activations, block by block."""
-    return part["std"][part["update"] == 0]
-
-
-def _networks(frame: DataFrame) -> Iterator[tuple]:
-    """Each norm and its rows, its last update with a gradient, the first without; 0 where it lives."""
-    for norm, part in frame.groupby("norm", sort=False):
-        gradients = part[part["update"] > 0].groupby("update").gradient.sum()
-        alive = max(gradients.index[gradients != 0], default=0)
-        dead = min(gradients.index[gradients.index > alive], default=0)
-        yield norm, part, alive, dead
+    stds = _by_block(frame, 0, "std")
+    if "none" not in stds:
+        return common.TOO_FEW
+    first, *_, last = stds["none"]
+    _, dead = _signs_of_life(frame[frame.norm == "none"])
+    end = f"dies by update {dead:,}" if dead else "lives"
+    return (f"With no norm the activations go from {first:.2g} to {last:.2g} in {len(stds)} blocks before training, "
+            f"and the network {end} (one seed).")
 
 
 def table(frame: DataFrame) -> DataFrame:
     """Each network for readers: activations by depth before training, the largest later on, and gradients."""
     rows = {}
-    for norm, part, alive, dead in _networks(frame):
-        stds = _before_training(part)
+    for norm, part in frame.groupby("norm", sort=False):
+        first, *_, last = _by_block(part, 0, "std")[norm]
         gradients = part.pivot(index="update", columns="block", values="gradient")
         ratio = f"{(gradients[1] / gradients.iloc[:, -1]).median():.2f}"
+        alive, dead = _signs_of_life(part)
         if dead:
             ratio = f"all 0 from update {dead:,} on, not yet at {alive:,}"
         largest = part.groupby("update")["std"].max()
         end = dead or largest.index[-1]
-        rows[ALL_NORMS[norm].bare] = {
-            "standard deviation before training, first block and last": f"{stds.iloc[0]:.2g} and {stds.iloc[-1]:.2g}",
+        rows[common.BARE[norm]] = {
+            "standard deviation before training, first block and last": f"{first:.2g} and {last:.2g}",
             "largest later on": f"{largest[end]:.3g} by update {end:,}",
             "gradient norm, first block / last (median)": ratio,
         }
@@ -117,8 +114,8 @@ def table(frame: DataFrame) -> DataFrame:
 def plot(frame: DataFrame, dataset_title: str) -> Figure:
     """By depth: activations before training, and gradients at the first update that was looked at."""
     update = frame["update"][frame["update"] > 0].min()
-    stds = frame[frame["update"] == 0].pivot(index="block", columns="norm", values="std").filter(SHOWN)
-    gradients = frame[frame["update"] == update].pivot(index="block", columns="norm", values="gradient").filter(SHOWN)
+    stds = _by_block(frame, 0, "std").filter(SHOWN)
+    gradients = _by_block(frame, update, "gradient").filter(SHOWN)
     height = 4.6  # inches
     figure = blank(height)
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -127,7 +124,7 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
     lower.set(yscale="log", xlabel="block", ylabel=f"gradient norm\nat update {update:,}")
     common.plot_lines(upper, stds)
     common.plot_lines(lower, gradients)
-    common.key_lines(upper, stds)
+    key(upper, {norm: common.BARE[norm] for norm in stds})
     for ax in (upper, lower):
         ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()

@@ -8,18 +8,7 @@ from pandas import DataFrame, concat, read_csv
 
 from helpers.ablations import batch_size, inside
 from helpers.ablations.common import TOO_FEW, last_epochs
-from helpers.config import (
-    BOOLEAN,
-    DATA_DIR,
-    DATASET,
-    EPOCHS,
-    OUTPUT_DIR,
-    PATH,
-    RECIPES,
-    SEEDS,
-    WORKERS,
-    Study,
-)
+from helpers.config import BOOLEAN, DATA_DIR, DATASET, EPOCHS, OUTPUT_DIR, PATH, RECIPES, SEEDS, WORKERS, Study
 from helpers.data import Dataset
 from helpers.datasets import load_dataset
 from helpers.files import RECORDS, writable_folder, write_atomically
@@ -31,7 +20,6 @@ from helpers.runs.store import Store, hardware_independent_id, publish_records, 
 from helpers.runs.train_all import train_all
 
 INSIDE = "ablations_inside.csv"
-TRAIN_MISSING = optional(BOOLEAN, "True, but False where a part is published")
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ class AblationParameters(Parameters):
     original_seeds: tuple[int, ...] = parameter((0, 1, 2), SEEDS)
     original_epochs: int = parameter(20, EPOCHS)
     reuse_records: bool = parameter(True, BOOLEAN)
-    train_missing: bool | None = parameter(None, TRAIN_MISSING)
+    train_missing: bool | None = parameter(None, optional(BOOLEAN, "True, but False where a part is published"))
     workers: int | None = parameter(None, WORKERS)
     runs_dir: str = parameter("runs", PATH)
     output_dir: str | None = parameter(None, OUTPUT_DIR)
@@ -65,7 +53,7 @@ class AblationNotebook:
         self.published = {}
         if parameters.reuse_records:
             self.published = published_records(whole=False)
-        self.records = {"ablations": [], "original": []}  # by the file that they are published in
+        self.records = {"ablations": {}, "original": {}}  # by the file that they are published in, and by run
         self.answers = {}
         self.frames = {}
         self.missing = ""  # says which runs of the question at hand are not there
@@ -73,21 +61,19 @@ class AblationNotebook:
     def train(self, runs: Callable, data: Dataset | None = None) -> DataFrame:
         """The last epochs of one question's runs, on all training images or on fewer."""
         configs = runs(RECIPES["tuned"], self.asked.seeds, self.asked.num_epochs)
-        records = self._train(configs, data or self.data)
-        self.records["ablations"] += records
-        return last_epochs(records)
+        return last_epochs(self._train(configs, data or self.data, "ablations"))
 
     def train_original(self) -> tuple[list, list]:
         """The records of the historical recipe's runs, and of its BatchNorm without the penalty."""
         study = Study(recipe="original", num_epochs=self.asked.original_epochs)
         configs, control = arms(study, self.asked.original_seeds)
-        records = self._train(configs + control, self.data)
-        self.records["original"] += records
+        records = self._train(configs + control, self.data, "original")
         ids = [run_id(config, self.data.fingerprint) for config in control]
         without_l1 = [record for record in records if record["run_id"] in ids]
         return [record for record in records if record not in without_l1], without_l1
 
-    def _train(self, configs: list, data: Dataset) -> list[dict]:
+    def _train(self, configs: list, data: Dataset, name: str) -> list[dict]:
+        """The runs' records, kept for the file of that `name`."""
         store = Store(self.asked.runs_dir, data, self.published)
         train_missing = self.asked.train_missing
         if train_missing is None:
@@ -97,6 +83,7 @@ class AblationNotebook:
             records, _ = train_all(configs, store, self.asked.workers)
         else:
             records = [record for record in map(store.find, configs) if record]
+        self.records[name] |= {record["run_id"]: record for record in records}
         self.missing = ""
         missing = len(configs) - len(records)
         if missing:
@@ -131,23 +118,24 @@ class AblationNotebook:
 
     def brief(self) -> str:
         """The first paragraph of each finding so far, as a list."""
-        firsts = {question: answer.split("\n\n")[0] for question, answer in self.answers.items()}
-        lines = [f"- *{question.capitalize()}.* {first}" for question, first in firsts.items()]
+        lines = []
         if self.data.notice:
-            lines = [f"> **Notice.** {self.data.notice}", "", *lines]
+            lines = [f"> **Notice.** {self.data.notice}", ""]
+        for question, answer in self.answers.items():
+            first, *_ = answer.split("\n\n")
+            lines.append(f"- *{question.capitalize()}.* {first}")
         return "\n".join(lines)
 
     def save(self) -> None:
         """Writes records, results.csv, then summary.json into the output folder, if there is one."""
         if not self.output:
             return
-        num_runs = 0
         folder = self.output / "records"
+        folder.mkdir(exist_ok=True)
+        num_runs = sum(map(len, self.records.values()))
         for name, records in self.records.items():
-            once = {record["run_id"]: record for record in records}
-            num_runs += len(once)
-            if once:
-                publish_records(once.values(), name, folder, whole=name == "original")
+            if records:
+                publish_records(records.values(), name, folder, whole=name == "original")
         if "inside" in self.frames:
             content = self.frames["inside"].to_csv(index=False, lineterminator="\n")
             write_atomically(folder / INSIDE, content.encode())

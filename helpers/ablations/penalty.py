@@ -11,7 +11,7 @@ from pandas import DataFrame, Series
 from torch import Tensor
 
 from helpers.ablations import common
-from helpers.config import ALL_NORMS, RECIPES, TARGET_NAMES, VARIANTS, Recipe
+from helpers.config import RECIPES, TARGET_NAMES, VARIANTS, Recipe
 from helpers.plots.style import MUTED, panels, style
 from helpers.results.words import count_seeds
 
@@ -36,24 +36,26 @@ def runs(recipe: Recipe) -> Iterator[tuple]:
 def finding(frame: DataFrame) -> str:
     """What the strongest penalty does on each target, and whether it or the normalisation decides: a sentence each."""
     sentences = []
-    for target in ("all", "weights"):
-        free, strong = _beside_strongest(frame, target)
-        if len(free) > 1:
-            sentences.append(f"λ = {STRONGEST:g} on {TARGET_NAMES[target]} {_verdict(free, strong)} (peak rate "
-                             f"{RECIPES['tuned'].lr:g}, {count_seeds(frame.seed.nunique())}).")
+    for target, (free, strong) in _beside_strongest(frame).items():
+        sentences.append(f"λ = {STRONGEST:g} on {TARGET_NAMES[target]} {_verdict(free, strong)} (peak rate "
+                         f"{RECIPES['tuned'].lr:g}, {count_seeds(frame.seed.nunique())}).")
     return " ".join(sentences) or common.TOO_FEW
 
 
-def _beside_strongest(frame: DataFrame, target: str) -> tuple[Series, Series]:
-    """Mean accuracies of the normalisations without a penalty and with the strongest, of the same seeds."""
-    free = common.means(frame[frame.l1_lambda == 0], "seed")
-    strong = common.means(frame[(frame.l1_lambda == STRONGEST) & (frame.l1_target == target)], "seed")
-    free, strong = free.align(strong, join="inner")
-    norms = [norm for norm in VARIANTS if norm in free]
-    complete = (free + strong)[norms].dropna().index
-    if complete.empty:
-        norms = []
-    return free.loc[complete, norms].mean(), strong.loc[complete, norms].mean()
+def _beside_strongest(frame: DataFrame) -> dict[str, tuple[Series, Series]]:
+    """For each target mean accuracies without a penalty and with the strongest, of the same seeds.
+
+    A target is left out where fewer than two normalisations have both.
+    """
+    means = {}
+    free = frame[frame.l1_lambda == 0].pivot_table("val_accuracy", "seed", "norm").filter(VARIANTS)
+    for target in ("all", "weights"):
+        strongest = frame[(frame.l1_lambda == STRONGEST) & (frame.l1_target == target)]
+        without, strong = free.align(strongest.pivot_table("val_accuracy", "seed", "norm"), join="inner")
+        seeds = (without + strong).dropna().index
+        if len(seeds) and without.shape[1] > 1:
+            means[target] = without.loc[seeds].mean(), strong.loc[seeds].mean()
+    return means
 
 
 def _verdict(free: Series, strong: Series) -> str:
@@ -64,17 +66,17 @@ def _verdict(free: Series, strong: Series) -> str:
     if np.ptp(cost) > 2 * max(np.ptp(free), cost.min()):
         worst = strong.idxmin()
         best = strong.idxmax()
-        return (f"leaves {VARIANTS[worst].bare} at {strong[worst]:.2f} % and {VARIANTS[best].bare} at "
+        return (f"leaves {common.BARE[worst]} at {strong[worst]:.2f} % and {common.BARE[best]} at "
                 f"{strong[best]:.2f} %: the normalisation decides")
     return f"costs {cost.min():.2f} to {cost.max():.2f} points: penalty and normalisation are not told apart"
 
 
 def table(frame: DataFrame, labels: Tensor) -> DataFrame:
     """Each case for readers: means over seeds. labels: of the validation images."""
-    free = common.means(frame[frame.l1_lambda == 0], "seed")
+    free = frame[frame.l1_lambda == 0].pivot_table("val_accuracy", "seed", "norm")
     rows = {}
     for (norm, strength, target), part in frame.groupby(["norm", "l1_lambda", "l1_target"], sort=False):
-        name = f"{ALL_NORMS[norm].bare}, λ = {strength:g}"
+        name = f"{common.BARE[norm]}, λ = {strength:g}"
         change = ""
         if strength:
             name += f" on {TARGET_NAMES[target]}"
@@ -101,24 +103,21 @@ def plot(frame: DataFrame, dataset_title: str) -> Figure:
     for ax, target in zip(axes, TARGET_NAMES, strict=True):
         part = frame[(frame.l1_target == target) | (frame.l1_lambda == 0) | (frame.norm == "none")]
         ax.axvline(STRONGEST, color=MUTED, linewidth=1, linestyle=":")
-        lines = common.plot_accuracies(ax, part, "l1_lambda", frame)
+        common.plot_accuracies(ax, part, "l1_lambda", frame)
         _label_chance(ax, part)
         ax.set(xlabel=f"λ on {TARGET_NAMES[target]}", ylabel="accuracy (%)")
         ax.tick_params(labelbottom=True)
     axes[0].text(STRONGEST, 0.97, "historical λ ", ha="right", va="top", transform=axes[0].get_xaxis_transform())
-    common.key_lines(axes[0], lines)
-    subtitle = (f"{common.subtitle(frame, dataset_title)}. Peak rate "
-                f"{RECIPES['tuned'].lr:g}; no norm: a tenth")
+    subtitle = f"{common.subtitle(frame, dataset_title)}. Peak rate {RECIPES['tuned'].lr:g}; no norm: a tenth"
     return common.captioned_lines(figure, _title(frame), subtitle, frame, finding(frame))
 
 
 def _title(frame: DataFrame) -> str:
+    names = {"all": "all parameters", "weights": "weights alone"}
     parts = []
-    for target, name in {"all": "all parameters", "weights": "weights alone"}.items():
-        free, strong = _beside_strongest(frame, target)
-        if len(free) > 1:
-            cost = free - strong
-            parts.append(f"{cost.min():.0f} to {cost.max():.0f} points on {name}")
+    for target, (free, strong) in _beside_strongest(frame).items():
+        cost = free - strong
+        parts.append(f"{cost.min():.0f} to {cost.max():.0f} points on {names[target]}")
     if not parts:
         return "Is it the normalisation, or the penalty?"
     return f"λ = {STRONGEST:g} costs {', '.join(parts)}"

@@ -88,19 +88,18 @@ def finding(frame: DataFrame) -> str:
                        f"{frame.num_val[0]:,} right ({count_seeds(len(mine))})")
     others = runs[(num_changes == 1) & (runs.norm == "batch")]
     both = others.merge(chosen[chosen.norm == "batch"], on="seed", suffixes=("", "_chosen"))
+    both["loss"] = both.val_loss - both.val_loss_chosen
+    both["right"] = both.val_correct - both.val_correct_chosen
     cases = both.groupby(["case", "penalty"])
-    means = cases.mean(numeric_only=True)
-    loss = means.val_loss - means.val_loss_chosen
-    right = means.val_correct - means.val_correct_chosen
+    means = cases[["loss", "right"]].mean()
     changed = set().union(*others.changed)
     things = [name for name in dict.fromkeys(KNOBS.values()) if name in changed]
     text = (f"The chosen recipe on the hold-out after {runs.num_epochs.iloc[0]} epochs: "
             f"{'; '.join(results)}. {len(cases)} cases of BatchNorm that differ in one thing "
-            f"({', '.join(things)}) are, with the same seeds, {loss.min():+.4f} to {loss.max():+.4f} nats "
-            f"and {right.min():+.0f} to {right.max():+.0f} images away.")
-    for (_, penalty), case in cases:
-        if len(case) > 2:
-            differences = case.val_loss - case.val_loss_chosen
-            text += (f" λ = {penalty}: {differences.mean():+.4f} ± {half_width(differences):.4f} nats "
-                     f"({count_seeds(len(case))}).")
+            f"({', '.join(things)}) are, with the same seeds, {means.loss.min():+.4f} to {means.loss.max():+.4f} nats "
+            f"and {means.right.min():+.0f} to {means.right.max():+.0f} images away.")
+    for (_, penalty), loss in cases.loss:
+        if len(loss) > 2:
+            text += (f" λ = {penalty}: {loss.mean():+.4f} ± {half_width(loss):.4f} nats "
+                     f"({count_seeds(len(loss))}).")
     return f"{text} The others stand on fewer than three seeds, which can't show a difference as small as theirs."

@@ -22,10 +22,8 @@ def plot_speed(medians: DataFrame) -> Figure:
     for norm, seconds in medians.filter(OPACITY).iterrows():
         gain = (seconds.ordinary / seconds).filter(like="ours")
         notes = gain.map(" s ({:.1f} times as fast)".format).reindex(seconds.index, fill_value=" s")
-        colours = []
-        for pipeline in seconds.index:
-            own = "ours" in pipeline and norm in LOOKS
-            colours.append(to_rgba(LOOKS[norm].colour if own else MUTED, OPACITY[pipeline]))
+        own = LOOKS[norm].colour if norm in LOOKS else MUTED
+        colours = [to_rgba(own if "ours" in pipeline else MUTED, OPACITY[pipeline]) for pipeline in seconds.index]
         panels.append((SHORT[norm], seconds, notes, colours))
     title = f"All three variants: {medians.gain['all']:.1f} times as fast as the ordinary pipeline"
     subtitle = ("Seconds an epoch of 60,000 images, batch 64. Limit: the convolutions' arithmetic at the rate of a "

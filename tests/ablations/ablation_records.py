@@ -10,16 +10,15 @@ OTHERS = torch.arange(8865) % 9
 LABELS = torch.cat([torch.full((1135,), 1), OTHERS + (OTHERS >= 1)])  # every digit but 1 equally often
 
 
-def record(config, accuracy: float, own_batches: int = 9500, **own) -> dict:
-    """A run that ended at `accuracy` percent of 10,000 images. own_batches: right there, of BatchNorm."""
-    correct = round(100 * accuracy)
+def record(config, accuracy: float) -> dict:
+    """A run that ended at `accuracy` percent of 10,000 images; BatchNorm on its own batches at 95."""
+    made_up = {"config": config.to_dict(), "near_zero": 0.25, "gamma": [1.0, 3.0],
+               "num_parameters": {"layer": 75_080, "layer_plain": 10_632}.get(config.norm, 10_832),
+               "history": [{"val_accuracy": accuracy, "val_loss": 0.1}],
+               "dataset": {"num_train": 60_000, "num_val": 10_000}}
     if config.norm == "batch":
-        own["batch_statistics"] = {"val_correct": own_batches}
-    return {"config": config.to_dict(), "near_zero": 0.25, "gamma": [1.0, 3.0],
-            "num_parameters": {"layer": 75_080, "layer_plain": 10_632}.get(config.norm, 10_832),
-            "history": [{"val_accuracy": accuracy, "val_loss": 0.1, "val_correct": correct}],
-            "dataset": {"num_train": 60_000, "num_val": 10_000},
-            "wrong": [[i] for i in range(10_000 - correct)], **own}
+        made_up["batch_statistics"] = {"val_correct": 9500}
+    return made_up
 
 
 def made_up_frame(question, accuracy, seeds=(0, 1, 2)):

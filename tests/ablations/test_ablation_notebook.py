@@ -2,16 +2,19 @@
 
 import ast
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 
 import nbformat
+import pandas as pd
 import pytest
 from support import NOTEBOOKS, made_up_record, prefill
 
-from helpers.ablations import affine, groups
+from helpers.ablations import affine, groups, inside
+from helpers.ablations.common import TOO_FEW
 from helpers.ablations.notebook import AblationNotebook, AblationParameters
 from helpers.config import RECIPES, VARIANTS, ParameterError
 from helpers.runs.store import Store, hardware_independent_id
+from helpers.speed.measure import SpeedParameters
 
 
 @pytest.fixture
@@ -30,18 +33,16 @@ def make_notebook(tmp_path, monkeypatch):
     return make
 
 
-def test_the_notebooks_parameters_are_these():
-    (cell,) = (cell for cell in nbformat.read(NOTEBOOKS / "ablations.ipynb", 4).cells
+@pytest.mark.parametrize(("name", "kind"), [("ablations", AblationParameters), ("speed", SpeedParameters)])
+def test_notebooks_parameters_have_the_defaults_of_the_class(name, kind):
+    (cell,) = (cell for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4).cells
                if "parameters" in cell.metadata.get("tags", []))
-    given = {}
-    for node in ast.parse(cell.source).body:
-        value = ast.literal_eval(node.value)
-        given[node.targets[0].id] = tuple(value) if isinstance(value, list) else value
-    assert list(given.items()) == [(one.name, one.default) for one in fields(AblationParameters)]
+    given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+    defaults = json.loads(json.dumps(asdict(kind())))  # lists, as in the cell
+    assert list(given.items()) == list(defaults.items())
 
 
 @pytest.mark.parametrize(("name", "value", "says"), [
-    ("seeds", "[0, 0]", "without repeats"), ("num_epochs", 0, "at least 1"), ("reuse_records", "no", "True, False"),
     ("original_seeds", [], "one or more"), ("num_images", 32, "at least 64"), ("dataset", "cifar", "'mnist'"),
     ("train_missing", 1, "or None for True, but False where a part is published")])
 def test_it_refuses_in_one_line(tmp_path, make_notebook, name, value, says):
@@ -63,17 +64,13 @@ def test_it_keeps_what_was_run_and_said(tmp_path, make_notebook):
     assert notebook.brief().startswith("> **Notice.**") and notebook.brief().endswith("- *Groups.* So it is.")
     assert set(frame.seed) == {3} and "groups" in (out / "results.csv").read_text()
 
-    def published(name: str) -> dict[str, dict]:
-        records = map(json.loads, (out / "records" / f"{name}.jsonl").read_text().splitlines())
-        return {record["run_id"]: record for record in records}
-
-    kept = published("ablations")
-    assert len(kept) == 6 and not any("wrong" in record for record in kept.values())
-    original = published("original")
-    assert set(original) == {record["run_id"] for record in [*study, *without_l1]}
+    kept = pd.read_json(out / "records" / "ablations.jsonl", lines=True)
+    assert len(kept) == 6 and kept.run_id.is_unique and "wrong" not in kept
+    original = pd.read_json(out / "records" / "original.jsonl", lines=True)
+    assert set(original.run_id) == {record["run_id"] for record in [*study, *without_l1]} and "wrong" in original
     assert [record["config"]["norm"] for record in study] == list(VARIANTS)
     assert without_l1[0]["config"]["recipe"] == asdict(RECIPES["original"].without_l1())
-    assert all(record["config"]["seed"] == 1 and "wrong" in record for record in original.values())
+    assert {config["seed"] for config in original.config} == {1}
 
 
 def test_a_grid_under_way_shows_its_gaps(tmp_path, make_notebook):
@@ -83,9 +80,10 @@ def test_a_grid_under_way_shows_its_gaps(tmp_path, make_notebook):
     notebook.show("affine", affine.plot, frame, "digits")
     notebook.tell("affine", affine.finding, frame)
     notebook.tell("again", affine.finding, frame)
-    told = "**3 of 3 runs are not there yet.** Too few of these runs are there to answer."
-    assert notebook.answers == {"affine": told, "again": told}, "the second from the same runs lacks them too"
-    assert notebook.look_inside().empty and notebook.missing == "**These runs are not there yet.** "
+    notebook.tell("inside", inside.finding, notebook.look_inside())
+    told = f"**3 of 3 runs are not there yet.** {TOO_FEW}"
+    assert notebook.answers == {"affine": told, "again": told, "inside": f"**These runs are not there yet.** {TOO_FEW}"}
+    notebook.save()  # not one record to keep is no error
 
     configs = affine.runs(RECIPES["tuned"], (0,), 1)
     store = Store(tmp_path / "runs", notebook.data)

@@ -1,29 +1,19 @@
 """The pipelines that are timed do the same work; how long they take is not asserted."""
 
-import ast
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-import nbformat
 import pytest
 import torch
-from support import NOTEBOOKS
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.config import VARIANTS
 from helpers.data import augment, normalize
-from helpers.model import BLOCKS, build_model
-from helpers.speed import measure
+from helpers.model import build_model
+from helpers.speed import measure, pipelines
 from helpers.speed.pipelines import KINDS, RECIPE, TRANSFORM, PilImages, time_to_accuracy
-
-
-def test_notebooks_parameters_have_the_defaults_of_the_class():
-    nb = nbformat.read(NOTEBOOKS / "speed.ipynb", as_version=4)
-    (cell,) = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
-    given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-    assert list(given.items()) == list(asdict(measure.SpeedParameters()).items())
 
 
 def test_ordinary_images_are_ours_but_for_the_random_angle(tiny_data, monkeypatch):
@@ -40,28 +30,26 @@ def test_ordinary_images_are_ours_but_for_the_random_angle(tiny_data, monkeypatc
     assert_close(still[3][0], normalize(tiny_data.train_images[3:4])[0], rtol=1e-5, atol=1e-5)
 
 
-def test_flops_are_those_of_the_convolutions():
-    """torch's counter, and by hand: forward, two products backward, one for the first layer."""
+def test_flops_are_those_that_torch_counts():
     with FlopCounterMode(display=False) as counter:
         build_model("batch")(torch.zeros(1, 1, 28, 28)).sum().backward()
-    forward = [2 * 9 * c_in * c_out * size**2 for c_in, c_out, size, _ in BLOCKS]
-    pointwise = 2 * 32 * 10 * 24**2 + 2 * 16 * 10
-    assert measure.FLOPS == counter.get_total_flops() == 3 * (sum(forward) + pointwise) - forward[0]
+    assert counter.get_total_flops() == measure.FLOPS
 
 
 @pytest.mark.slow
 def test_training_stops_when_the_accuracy_is_reached(tiny_data):
     norm, seconds, updates = time_to_accuracy(tiny_data, 101.0, "batch")
     assert norm == "batch" and math.isnan(seconds) and updates == 3 * 2
-    many = replace(tiny_data, train_images=tiny_data.train_images.repeat(100, 1, 1),
-                   train_labels=tiny_data.train_labels.repeat(100))
+    many = replace(tiny_data, train_images=tiny_data.train_images.repeat(92, 1, 1),  # 101 batches, looked at after 100
+                   train_labels=tiny_data.train_labels.repeat(92))
     _, seconds, updates = time_to_accuracy(many, 0.0, "batch")
     assert seconds > 0 and updates == 100
 
 
 @pytest.mark.slow
 def test_all_is_measured(tiny_data, monkeypatch, capsys):
-    """In threads instead of processes, which would each import torch."""
+    """In threads instead of processes, which would each import torch; one batch to warm up."""
+    monkeypatch.setattr(pipelines, "WARM_UP", 1)
     monkeypatch.setattr(measure, "num_cores", lambda: 1)
     monkeypatch.setattr(measure, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
     results = measure.measure(tiny_data, 1, 1)
