@@ -1,20 +1,17 @@
 """The notebook of ablations: its parameters, what it trains, keeps and says."""
 
-import ast
 import json
 from dataclasses import asdict
 
-import nbformat
 import pandas as pd
 import pytest
-from support import NOTEBOOKS, made_up_record, prefill
+from support import made_up_record, prefill
 
 from helpers.ablations import affine, groups, inside
 from helpers.ablations.common import TOO_FEW
 from helpers.ablations.notebook import AblationNotebook, AblationParameters
 from helpers.config import RECIPES, VARIANTS, ParameterError
 from helpers.runs.store import Store, hardware_independent_id
-from helpers.speed.measure import SpeedParameters
 
 
 @pytest.fixture
@@ -31,15 +28,6 @@ def make_notebook(tmp_path, monkeypatch):
 
     monkeypatch.setattr("helpers.ablations.notebook.train_all", train)
     return make
-
-
-@pytest.mark.parametrize(("name", "kind"), [("ablations", AblationParameters), ("speed", SpeedParameters)])
-def test_notebooks_parameters_have_the_defaults_of_the_class(name, kind):
-    (cell,) = (cell for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4).cells
-               if "parameters" in cell.metadata.get("tags", []))
-    given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-    defaults = json.loads(json.dumps(asdict(kind())))  # lists, as in the cell
-    assert list(given.items()) == list(defaults.items())
 
 
 @pytest.mark.parametrize(("name", "value", "says"), [
