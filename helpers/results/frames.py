@@ -6,7 +6,6 @@ Accuracies are in percent, losses in nats, differences between variants in valid
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import permutations
-from statistics import mode
 
 import numpy as np
 from pandas import DataFrame, read_csv
@@ -15,7 +14,7 @@ from torch import Tensor
 from helpers.config import VARIANTS, Recipe
 from helpers.data import NUM_CLASSES, Dataset
 from helpers.files import RECORDS
-from helpers.results.intervals import t_interval, wilson_interval
+from helpers.results.intervals import half_width, wilson_interval
 
 Records = Sequence[Mapping]
 
@@ -73,7 +72,8 @@ def final_frame(records: Records) -> DataFrame:
     rows = []
     for norm, group in _by_norm(records).items():
         last = DataFrame([record["history"][-1] for record in group])
-        low, high = np.clip(t_interval(last.val_accuracy), 0, 100)
+        half = half_width(last.val_accuracy)
+        low, high = np.clip(last.val_accuracy.mean() + np.array([-half, half]), 0, 100)
         if len(group) == 1:
             low, high = wilson_interval(last.val_correct[0], group[0]["dataset"]["num_val"])
         rows.append({
@@ -87,12 +87,6 @@ def final_frame(records: Records) -> DataFrame:
         return final
     ends = historical_last().set_index("norm")[["epoch", "val_accuracy", "val_loss"]]
     return final.merge(ends.add_prefix("historical_"), how="left", on="norm")
-
-
-def shown_runs(records: Records) -> tuple[list[str], int]:
-    """The variants and the seed whose errors are shown: the first that most variants finished."""
-    shown = mode(record["config"]["seed"] for record in records)
-    return [norm for norm, seed in map(_norm_seed, records) if seed == shown], shown
 
 
 def confusion_matrices(records: Records, labels: Tensor) -> dict[str, np.ndarray]:

@@ -14,15 +14,8 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return 100 * interval.low, 100 * interval.high
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Student's t-interval of the mean of at least two values, in their unit."""
-    mean = float(np.mean(values))
-    half = half_width(values)
-    return mean - half, mean + half
-
-
 def half_width(values: Sequence[float], checks: int = 1) -> float:
-    """Half the mean's t-interval; nan for one value. checks: how many hold at once (Bonferroni)."""
+    """Half of the mean's t-interval; nan for one value. checks: how many hold at once (Bonferroni)."""
     if len(values) < 2:
         return float("nan")
     return float(stats.t.ppf(1 - (1 - LEVEL) / 2 / checks, len(values) - 1) * stats.sem(values))

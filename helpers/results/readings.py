@@ -54,17 +54,16 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
             verdicts[verdict].append(VARIANTS[norm].short)
             part += f" ({max(0, here - half):.2f} to {min(100, here + half):.2f}: {verdict})"
         parts.append(part)
+    brief = ""
     text = f"At the historical run's last epoch: {'; '.join(parts)}."
     if checks:
+        told = [f"{join_words(names)} {verdict}" for verdict, names in verdicts.items()]
+        brief = f"The historical run ends, beside the range of ours: {'; '.join(told)}."
         at_once = f", all {checks} at once," if checks > 1 else ""
         text += f" In brackets the range in which one further seed ends{at_once} 95 times in 100."
-    brief = []
-    if verdicts:
-        told = [f"{join_words(names)} {verdict}" for verdict, names in verdicts.items()]
-        brief.append(f"The historical run ends, beside the range of ours: {'; '.join(told)}.")
     if without_l1 is not None:
-        brief.append(penalty_cost(history, without_l1))
-    return f"{' '.join(brief).strip()}\n\n{text}".strip()
+        brief = f"{brief} {penalty_cost(history, without_l1)}".strip()
+    return f"{brief}\n\n{text}".strip()
 
 
 def beside_published(records: Records) -> str:
@@ -79,18 +78,18 @@ def beside_published(records: Records) -> str:
     outside = []
     for record in here:
         twin = published.get(_question(record))
-        if not twin:
-            continue
-        own = record["history"][-1]["val_correct"]
-        others = alike[_question(record, seed=0)]
-        short = VARIANTS[record["config"]["norm"]].short
-        parts.append(f"{short} {own - twin['history'][-1]['val_correct']:+d}")
-        if not min(others) <= own <= max(others):
-            outside.append(short)
+        if twin:
+            own = record["history"][-1]["val_correct"]
+            others = alike[_question(record, seed=0)]
+            short = VARIANTS[record["config"]["norm"]].short
+            parts.append(f"{short} {own - twin['history'][-1]['val_correct']:+d}")
+            if not min(others) <= own <= max(others):
+                outside.append(short)
     if not parts:
         return text
-    verdict = f"outside the range of the published seeds: {join_words(outside)}" if outside else (
-        "all inside the range of the published seeds")
+    verdict = "all inside the range of the published seeds"
+    if outside:
+        verdict = f"outside the range of the published seeds: {join_words(outside)}"
     return (f"{text} Trained here, in images right beside the published run of the same seed: "
             f"{join_words(parts)}; {verdict}.")
 
