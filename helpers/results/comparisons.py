@@ -12,16 +12,8 @@ from pandas import DataFrame, Series, concat, read_csv
 
 from helpers.config import RECIPES, VARIANTS
 from helpers.files import RECORDS
+from helpers.results import intervals
 from helpers.results.frames import Records, history_frame
-from helpers.results.intervals import (
-    LEVEL,
-    crossed_half_width,
-    equivalence_p,
-    half_width,
-    holm,
-    mcnemar_p,
-    paired_p,
-)
 from helpers.results.words import count_seeds, join_words, p_text
 from helpers.runs.confirm import Confirmation
 
@@ -61,10 +53,10 @@ def pairs_frame(records: Records, control: Records = ()) -> DataFrame:
             compared = _compare([wrong[a, seed] for seed in seeds], [wrong[b, seed] for seed in seeds], num_images)
             rows.append({"a": a, "b": b, "num_images": num_images, **compared})
     frame = DataFrame(rows, columns=PAIRS)
-    frame = frame.assign(p_holm=holm(frame.p), p_equal_holm=holm(frame.p_equal))
+    frame = frame.assign(p_holm=intervals.holm(frame.p), p_equal_holm=intervals.holm(frame.p_equal))
     several = frame.n > 1
-    better = several & (frame.p_holm < 1 - LEVEL)
-    equal = several & (frame.p_equal_holm < 1 - LEVEL)
+    better = several & (frame.p_holm < 1 - intervals.LEVEL)
+    equal = several & (frame.p_equal_holm < 1 - intervals.LEVEL)
     return frame.assign(verdict=np.select([better, equal], [BETTER, EQUAL], OPEN), is_small=equal)
 
 
@@ -76,14 +68,14 @@ def _compare(wrong_a: Sequence[set], wrong_b: Sequence[set], num_images: int) ->
     only_a = (b_wrong & ~a_wrong).sum(1)
     only_b = (a_wrong & ~b_wrong).sum(1)
     differences = only_a - only_b
-    mcnemar = list(map(mcnemar_p, only_a, only_b))
+    mcnemar = list(map(intervals.mcnemar_p, only_a, only_b))
     return {
         "n": len(differences), "only_a": only_a.mean(), "only_b": only_b.mean(),
         "differences": differences.tolist(), "difference": differences.mean(),
-        "half_width": half_width(differences),
-        "new_images": crossed_half_width(b_wrong * 1.0 - a_wrong, num_images), "mcnemar": mcnemar,
-        "p": paired_p(differences, mcnemar) if len(differences) > 1 else mcnemar[0],
-        "p_equal": equivalence_p(differences, MARGIN * num_images)}
+        "half_width": intervals.half_width(differences),
+        "new_images": intervals.crossed_half_width(b_wrong * 1.0 - a_wrong, num_images), "mcnemar": mcnemar,
+        "p": intervals.paired_p(differences, mcnemar) if len(differences) > 1 else mcnemar[0],
+        "p_equal": intervals.equivalence_p(differences, MARGIN * num_images)}
 
 
 def in_order(pair) -> tuple[str, str]:
@@ -123,7 +115,7 @@ def _one_seed_sentence(pair, ahead: str, behind: str, images: str) -> str:
     if pair.difference == 0:
         return f"{ahead} and {behind} get equally many {images} right (one seed)."
     verdict = "one seed can't tell them apart"
-    if pair.p_holm < 1 - LEVEL:
+    if pair.p_holm < 1 - intervals.LEVEL:
         verdict = "a clear gap between these two networks, but one seed can't tell it from luck"
     return (f"{ahead} gets {abs(pair.difference):.0f} {images} more right than {behind} "
             f"({p_text(pair.p_holm)}): {verdict}.")
@@ -195,7 +187,7 @@ def evidence_frame(own: Confirmation, confirmation: Confirmation) -> DataFrame:
             if len(differences):
                 rows.append({"a": a, "b": b, "source": source, "seeds": differences.index.tolist(),
                              "differences": differences.tolist(), "difference": differences.mean(),
-                             "half_width": half_width(differences),
+                             "half_width": intervals.half_width(differences),
                              "num_images": confirmation.records[0]["dataset"]["num_val"]})
     return DataFrame(rows)
 
@@ -220,14 +212,12 @@ def _published() -> dict[str, DataFrame]:
 def against(pairs: DataFrame, evidence: DataFrame) -> str:
     """Which other runs have the other sign than the confirmation; pairs: of the confirmation."""
     others = evidence[evidence.source != CONFIRMATION]
+    others = others.merge(pairs[["a", "b", "difference"]], on=["a", "b"], suffixes=("", "_confirmed"))
     parts = []
-    for pair in pairs.itertuples():
-        mine = others[(others.a == pair.a) & (others.b == pair.b)]
-        contrary = mine[np.sign(mine.difference) == -np.sign(pair.difference)]
-        for row in contrary.itertuples():
-            ahead, behind = in_order(row)
-            parts.append(f"{row.source} ({ahead} {abs(row.difference):.1f} images ahead of {behind}, "
-                         f"{count_seeds(len(row.seeds))})")
+    for row in others[others.difference * others.difference_confirmed < 0].itertuples():
+        ahead, behind = in_order(row)
+        parts.append(f"{row.source} ({ahead} {abs(row.difference):.1f} images ahead of {behind}, "
+                     f"{count_seeds(len(row.seeds))})")
     if not parts:
         return "No earlier runs of this recipe point the other way."
     return f"Earlier runs that point another way: {join_words(parts)}."

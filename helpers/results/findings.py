@@ -15,18 +15,8 @@ from helpers.config import Study
 from helpers.data import Dataset
 from helpers.files import write_atomically, write_json
 from helpers.machine import environment
-from helpers.results import frames
-from helpers.results.comparisons import (
-    SHORT,
-    against,
-    cause,
-    evidence_frame,
-    headline,
-    names_of,
-    pair_sentence,
-    pairs_frame,
-)
-from helpers.results.frames import Records, history_frame
+from helpers.results import comparisons, frames
+from helpers.results.frames import Records
 from helpers.results.intervals import mcnemar_p
 from helpers.results.readings import beside_published, penalty_cost
 from helpers.results.words import join_words, plural
@@ -58,30 +48,30 @@ class StudyResults:
     def evidence(self) -> DataFrame:
         """See `evidence_frame`."""
         control = Confirmation.find(self.study, self.data, self.study.seeds).control
-        return evidence_frame(Confirmation(self.records, control, 0), self.confirmation)
+        return comparisons.evidence_frame(Confirmation(self.records, control, 0), self.confirmation)
 
     @cached_property
     def findings(self) -> list[str]:
         """What the decisive runs say, most important first, and what this notebook's say beside a confirmation."""
         final = frames.final_frame(self.decisive)
-        pairs = pairs_frame(self.decisive)
+        pairs = comparisons.pairs_frame(self.decisive)
         setting = "On"
         choice = f"{final.variant[0]} alone was trained{' to the end' if len(self.study.norms) > 1 else ''}"
         basis = f"{final.n.max()} seeds"
         beside = ""
-        verdicts = list(map(pair_sentence, pairs.itertuples()))
+        verdicts = list(map(comparisons.pair_sentence, pairs.itertuples()))
         details = [self._failed(), *verdicts]
         if len(final) > 1:
-            choice = headline(pairs)
+            choice = comparisons.headline(pairs)
         if final.n.nunique() > 1:
             basis = "the number of seeds differs, see the table"
         elif final.n[0] == 1:
             basis = "one seed, interval from the images"
         if self.confirmation.is_complete:
             basis += ", announced before the first was run"
-            beside = against(pairs, self.evidence)
-            why = cause(pairs, pairs_frame(self.confirmation.records, self.confirmation.control))
-            details = [*verdicts, why, self._failed()]
+            beside = comparisons.against(pairs, self.evidence)
+            beside_control = comparisons.pairs_frame(self.decisive, self.confirmation.control)
+            details = [*verdicts, comparisons.cause(pairs, beside_control), self._failed()]
         elif self.confirmation.num_found:
             setting = "In exploratory runs on"
             beside = self.confirmation.state
@@ -95,7 +85,7 @@ class StudyResults:
 
     def _cost(self) -> str:
         """What decides where accuracy does not."""
-        names = frames.final_frame(self.records).groupby("parameters").norm.agg(names_of)
+        names = frames.final_frame(self.records).groupby("parameters").norm.agg(comparisons.names_of)
         least, most = names.index[[0, -1]]
         if least == most:
             return ""
@@ -103,7 +93,7 @@ class StudyResults:
                 f"{most / least:.1f} times the {least:,} of {names[least]}.")
 
     def _scores(self, final: DataFrame) -> str:
-        scores = [f"{SHORT[row.norm]} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
+        scores = [f"{comparisons.SHORT[row.norm]} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
                   for row in final.itertuples()]
         return (f"Validation accuracy on {self.data.title} after {plural(self.study.num_epochs, 'epoch')}: "
                 f"{join_words(scores)}")
@@ -132,7 +122,7 @@ def historical_findings(results: StudyResults) -> list[str]:
         f"The historical run preferred GroupNorm to LayerNorm for {gap} of {len(results.data.val_labels):,} images "
         f"and one seed. With {gap} images McNemar's exact p can't be below {mcnemar_p(gap, 0):.2f}."]
     original = Confirmation.find(Study(recipe="original"), results.data, seeds=range(10))
-    cost = penalty_cost(history_frame(original.records), history_frame(original.control))
+    cost = penalty_cost(frames.history_frame(original.records), frames.history_frame(original.control))
     return [*sentences, cost] if cost else sentences
 
 
@@ -176,7 +166,7 @@ def save_results(folder: Path, results: StudyResults) -> None:
         recipe=study.recipe, num_groups=study.num_groups, norms=study.norms, device=study.device,
         training=asdict(study.training_recipe()), seeds=study.seeds, num_epochs=study.num_epochs, num_runs=len(records),
         failures=results.failures, variants=_rows(frames.final_frame(records)), runs=runs,
-        confirmation=_rows(frames.final_frame(confirmed)), pairs=_rows(pairs_frame(confirmed)),
+        confirmation=_rows(frames.final_frame(confirmed)), pairs=_rows(comparisons.pairs_frame(confirmed)),
         environments=_rows(frames.environments_frame(records)))
 
 

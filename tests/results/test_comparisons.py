@@ -5,16 +5,8 @@ import pytest
 from planted import MNIST, record
 from scipy import stats
 
-from helpers.results.comparisons import (
-    FREE,
-    against,
-    cause,
-    evidence_frame,
-    headline,
-    pair_sentence,
-    pairs_frame,
-    verdict_words,
-)
+from helpers.results import comparisons
+from helpers.results.comparisons import FREE, cause, headline, pair_sentence, pairs_frame
 from helpers.results.intervals import holm, mcnemar_p
 from helpers.runs.confirm import Confirmation
 
@@ -63,7 +55,7 @@ def test_tests_are_scipys_and_corrected_for_the_family():
     (47, 12, "GroupNorm and LayerNorm are not told apart: GroupNorm leads by 3.0 ± ")])
 def test_three_verdicts(group, spread, words):
     [pair] = pairs_frame(noisy("layer", 50, spread) + noisy("group", group, spread)).itertuples()
-    assert pair_sentence(pair).startswith(words) and verdict_words(pair) in words
+    assert pair_sentence(pair).startswith(words) and comparisons.verdict_words(pair) in words
     assert pair_sentence(pair).endswith(" seeds).") and "of 10,000 images (p" in pair_sentence(pair)
 
 
@@ -131,7 +123,7 @@ def test_what_puts_the_third_behind(batch, free, says):
 def test_every_comparison_stands_beside_the_confirmation():
     own = Confirmation(arm("layer", 50, 51) + arm("batch", 48, 49), arm("batch", 45, 46), 0)
     confirmed = noisy("layer", 40) + noisy("group", 50) + noisy("batch", 50)
-    evidence = evidence_frame(own, Confirmation(confirmed, noisy("batch", 45), 80))
+    evidence = comparisons.evidence_frame(own, Confirmation(confirmed, noisy("batch", 45), 80))
     rows = evidence.set_index(["a", "b", "source"]).sort_index()
     assert list(rows.loc["layer", "batch"].index) == ["bfloat16", "confirmation", "hold-out", "this notebook"]
     assert list(rows.loc["layer", "group"].index) == ["bfloat16", "confirmation", "hold-out"]
@@ -141,8 +133,8 @@ def test_every_comparison_stands_beside_the_confirmation():
     assert rows.loc[("layer", "batch", "this notebook"), "differences"] == [-2, -2]
     assert rows.loc[("layer", FREE, "this notebook"), "differences"] == [-5, -5]
     assert rows.loc[("layer", "batch", "hold-out"), "seeds"] == [0], "the seed that both were run with"
-    said = against(pairs_frame(confirmed), evidence)
+    said = comparisons.against(pairs_frame(confirmed), evidence)
     assert said.startswith("Earlier runs that point another way: bfloat16 (GroupNorm 2.3 images ahead of LayerNorm, 3 ")
     assert "this notebook (L1 + BatchNorm 2.0 images ahead of LayerNorm, 2 seeds)" in said
     agree = evidence[evidence.source.isin(["this notebook", "confirmation"]) & (evidence.b != "batch")]
-    assert against(pairs_frame(confirmed), agree) == "No earlier runs of this recipe point the other way."
+    assert comparisons.against(pairs_frame(confirmed), agree) == "No earlier runs of this recipe point the other way."
