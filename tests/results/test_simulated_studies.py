@@ -54,7 +54,7 @@ def test_paired_t_on_these_images(by_image, by_seed):
     covered = np.abs(apart.mean(1) - 7.0) <= [half_width(row) for row in apart]
     assert 0.936 <= covered.mean() <= 0.964
     if by_seed <= 0.01:
-        assert np.mean([paired_p(row) < 0.05 for row in apart]) > 0.9
+        assert np.mean([paired_p(row) < 0.05 for row in apart[:200]]) > 0.9
 
 
 @WORLDS
@@ -63,8 +63,8 @@ def test_equivalence(by_image, by_seed):
     rng = np.random.default_rng(2)
     at_the_margin = differences(rng, by_image, by_seed, MARGIN)
     assert np.mean([equivalence_p(row, MARGIN) < 0.05 for row in at_the_margin]) <= 0.064
-    equal = differences(rng, by_image, by_seed)
     if by_seed <= 0.01:
+        equal = differences(rng, by_image, by_seed)[:200]  # enough to see power
         assert np.mean([equivalence_p(row, MARGIN) < 0.05 for row in equal]) > 0.55
 
 
