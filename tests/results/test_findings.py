@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from planted import DIGITS, MNIST, record, with_errors
+from planted import DIGITS, MNIST, arm, record
 
 from helpers.config import RunConfig, Study
 from helpers.results import readings
@@ -34,7 +34,7 @@ def results_of(records, data=DIGITS, study=None, failures=()):
 
 def findings_of(**numbers):
     """The findings of so many errors, seed by seed."""
-    return findings(results_of(with_errors(**numbers)))
+    return findings(results_of([one for norm in numbers for one in arm(norm, *numbers[norm], data=DIGITS)]))
 
 
 def test_planted_tie_reads_as_a_tie():
@@ -72,12 +72,11 @@ def test_historical_findings_are_for_mnist_alone():
 
 def test_the_headline_is_the_confirmations(monkeypatch):
     """Twenty new seeds contradict the five of this notebook: they decide, and the five are named as exploratory."""
-    own = [record(norm, seed, range(number), MNIST)
-           for norm, number in (("layer", 40), ("group", 48)) for seed in (0, 1)]
+    own = arm("layer", 40, 40) + arm("group", 48, 48)
     rng = np.random.default_rng(0)
-    confirmed = [record(norm, seed, range(number + rng.integers(5)), MNIST)
-                 for norm, number in (("layer", 60), ("group", 50), ("batch", 70)) for seed in range(20)]
-    control = [record("batch", seed, range(50 + rng.integers(5)), MNIST) for seed in range(20)]
+    layer, group, batch, free = np.array([[60], [50], [70], [50]]) + rng.integers(5, size=(4, 20))
+    confirmed = arm("layer", *layer) + arm("group", *group) + arm("batch", *batch)
+    control = arm("batch", *free)
     found = Confirmation(confirmed, control, 80)
     monkeypatch.setattr(Confirmation, "find", lambda *arguments, **options: found)
     said = findings(results_of(own, MNIST))
@@ -163,7 +162,7 @@ def test_beside_the_historical_run():
     assert "too short" in historical_reading(layer[layer.epoch < 5])
 
 
-@pytest.mark.parametrize("records", [[], with_errors(layer=(1, 2), batch=(3, 1))])
+@pytest.mark.parametrize("records", [[], arm("layer", 1, 2, data=DIGITS) + arm("batch", 3, 1, data=DIGITS)])
 def test_files_hold_what_the_frames_hold(records, tmp_path):
     results = results_of(records, failures=["group, seed 0: failed"])
     save_results(tmp_path, results)
