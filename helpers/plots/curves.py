@@ -1,4 +1,7 @@
-"""Learning curves: validation loss and accuracy by epoch, beside the historical run, and without a norm."""
+"""Learning curves: validation loss and accuracy by epoch, beside the historical run, and without a norm.
+
+history: a frame with columns norm, seed, epoch, ema_decay, and val_loss (nats) or val_accuracy (percent).
+"""
 
 import math
 
@@ -14,10 +17,7 @@ from helpers.plots.style import INK, LOOKS, blank, captioned, key, limits, panel
 
 @style()
 def plot_validation_loss(history: DataFrame, dataset_title: str) -> Figure:
-    """Validation loss by epoch, all variants on one logarithmic axis.
-
-    history: columns norm, seed, epoch, ema_decay, val_loss.
-    """
+    """Validation loss by epoch, all variants on one logarithmic axis."""
     subtitle = f"Validation loss on {dataset_title}, logarithmic axis. {_seeds_text(history)}"
     ax = _plot_runs(history, "val_loss", "{:.4f} nats", subtitle, "log")
     ax.set_ylabel("validation loss (nats)")
@@ -30,10 +30,7 @@ def plot_validation_loss(history: DataFrame, dataset_title: str) -> Figure:
 
 @style()
 def plot_validation_accuracy(history: DataFrame, dataset_title: str) -> Figure:
-    """Validation accuracy by epoch on one axis; the first fifth of the epochs may lie below it.
-
-    history: columns norm, seed, epoch, ema_decay, val_accuracy.
-    """
+    """Validation accuracy by epoch on one axis; the first fifth of the epochs may lie below it."""
     accuracy = history.val_accuracy
     late = history.epoch > history.epoch.max() / 5
     low = np.floor(10 * accuracy[late].min() - 0.5) / 10
@@ -45,10 +42,7 @@ def plot_validation_accuracy(history: DataFrame, dataset_title: str) -> Figure:
 
 
 def _plot_runs(history: DataFrame, column: str, form: str, subtitle: str, scale: str = "linear") -> Axes:
-    """Captioned axes with the variants' lines and a key of their ends. The title names the highest and the lowest.
-
-    form: of a number.
-    """
+    """Captioned axes with the variants' lines; key and title say where they end. form: of such a number."""
     norms = [norm for norm in VARIANTS if norm in set(history.norm)]
     ax = blank(3.2).add_axes((0.19, 0.18, 0.78, 0.79 - 0.062 * len(norms)), yscale=scale)
     means = {norm: plot_band(ax, history[history.norm == norm], column, norm) for norm in norms}
@@ -99,8 +93,7 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
                            without_l1: DataFrame | None = None) -> Figure:
     """Validation accuracy by epoch, a panel a variant: these runs and the historical one.
 
-    history: columns norm, seed, epoch, ema_decay, val_accuracy. historical: columns variant, epoch,
-    val_accuracy. without_l1: as history, of BatchNorm without its penalty.
+    historical: columns variant, epoch, val_accuracy. without_l1: as history, of BatchNorm without its penalty.
     """
     if without_l1 is None:
         without_l1 = history.head(0)

@@ -31,10 +31,7 @@ def p_text(p: float) -> str:
 
 
 def in_words(differences: Sequence[float], unit: str = "points", sign: str = "") -> str:
-    """Differences over seeds, in points of percent: mean and interval of three or more, each one of fewer.
-
-    sign: "+" shows that one too.
-    """
+    """Differences over seeds: mean and interval of three or more, each one of fewer. sign: "+" shows that one too."""
     if len(differences) > 2:
         unit = f"± {half_width(differences):.2f} {unit}"
         differences = [np.mean(differences)]
