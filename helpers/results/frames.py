@@ -45,7 +45,7 @@ def epoch_seconds(records: Records) -> list[float]:
 
 def wrong_frame(records: Records) -> DataFrame:
     """One row for each run and misclassified validation image; confidences are probabilities."""
-    rows = [(*_norm_seed(record), *row) for record in records for row in record["wrong"]]
+    rows = [(record["config"]["norm"], record["config"]["seed"], *row) for record in records for row in record["wrong"]]
     return DataFrame(rows, columns=WRONG)
 
 
@@ -104,12 +104,12 @@ def shared_frame(records: Records) -> DataFrame:
 
     Pairs of different seeds, so that two runs of one variant are the baseline; of one seed where there is no other.
     """
-    wrong = [(*_norm_seed(record), {row[0] for row in record["wrong"]}) for record in records]
-    several = len({seed for _, seed, _ in wrong}) > 1
+    wrong = [(record["config"], {row[0] for row in record["wrong"]}) for record in records]
+    several = len({config["seed"] for config, _ in wrong}) > 1
     rows = []
-    for (a, a_seed, a_wrong), (b, b_seed, b_wrong) in permutations(wrong, 2):
-        if a_seed != b_seed or not several:
-            rows.append((a, b, len(a_wrong & b_wrong)))
+    for (a, a_wrong), (b, b_wrong) in permutations(wrong, 2):
+        if a["seed"] != b["seed"] or not several:
+            rows.append((a["norm"], b["norm"], len(a_wrong & b_wrong)))
     pairs = DataFrame(rows, columns=["a", "b", "shared"])
     norms = list(_by_norm(records))
     return pairs.pivot_table("shared", "a", "b").reindex(index=norms, columns=norms)
@@ -128,10 +128,6 @@ def environments_frame(records: Records) -> DataFrame:
         rows.append({**record["environment"], "runs": 1, "epochs": len(seconds), "seconds": sum(seconds)})
     kinds = [name for name in DataFrame(rows) if name not in ("runs", "epochs", "seconds")]
     return DataFrame(rows).groupby(kinds, sort=False, dropna=False).sum().reset_index()
-
-
-def _norm_seed(record: Mapping) -> tuple[str, int]:
-    return record["config"]["norm"], record["config"]["seed"]
 
 
 def _by_norm(records: Records) -> dict[str, list[Mapping]]:

@@ -9,7 +9,7 @@ import pytest
 from planted import DIGITS, MNIST, arm, record
 
 from helpers.config import RunConfig, Study
-from helpers.results import readings
+from helpers.results import readings, words
 from helpers.results.findings import (
     StudyResults,
     answer_markdown,
@@ -35,6 +35,19 @@ def results_of(records, data=DIGITS, study=None, failures=()):
 def findings_of(**numbers):
     """The findings of so many errors, seed by seed."""
     return findings(results_of([one for norm in numbers for one in arm(norm, *numbers[norm], data=DIGITS)]))
+
+
+def test_counts_lists_and_p_values():
+    assert [words.plural(n, "seed") for n in (0, 1, 1234)] == ["0 seeds", "1 seed", "1,234 seeds"]
+    assert [words.count_seeds(n) for n in (1, 2)] == ["one seed", "2 seeds"]
+    assert [words.join_words("abc"[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+    assert [words.p_text(p) for p in (0.0009, 0.0456, 0.96)] == ["p < 0.001", "p = 0.046", "p = 0.96"]
+
+
+def test_differences_over_seeds():
+    assert words.in_words([2.0, -0.001], sign="+") == "+2.00 and 0.00 points"
+    # 4.3027, t of 2 degrees of freedom, times 1 / sqrt(3)
+    assert words.in_words([1, 2, 3]) == "2.00 ± 2.48 points"
 
 
 def test_planted_tie_reads_as_a_tie():
