@@ -70,20 +70,19 @@ def beside_published(records: Records) -> str:
     """Which of the runs are published ones, and how the others compare with the published run of the same seed."""
     here = [record for record in records if not record.get("published")]
     text = f"Of these, {plural(len(records) - len(here), 'run')} come from the published records."
-    published = published_records()
-    alike = defaultdict(list)  # what the seeds of each question get right
-    for record in published.values():
-        alike[_question(record, seed=0)].append(record["history"][-1]["val_correct"])
+    published = defaultdict(dict)  # what each seed of a question gets right
+    for record in published_records().values():
+        published[_question(record)][record["config"]["seed"]] = record["history"][-1]["val_correct"]
     parts = []
     outside = []
     for record in here:
-        twin = published.get(_question(record))
-        if twin:
-            own = record["history"][-1]["val_correct"]
-            others = alike[_question(record, seed=0)]
+        own = record["history"][-1]["val_correct"]
+        seeds = published[_question(record)]
+        twin = seeds.get(record["config"]["seed"])
+        if twin is not None:
             short = VARIANTS[record["config"]["norm"]].short
-            parts.append(f"{short} {own - twin['history'][-1]['val_correct']:+d}")
-            if not min(others) <= own <= max(others):
+            parts.append(f"{short} {own - twin:+d}")
+            if not min(seeds.values()) <= own <= max(seeds.values()):
                 outside.append(short)
     if not parts:
         return text
@@ -94,9 +93,9 @@ def beside_published(records: Records) -> str:
             f"{join_words(parts)}; {verdict}.")
 
 
-def _question(record: Mapping, **changes) -> str:
-    """What a run answers, whatever the hardware."""
-    config = replace(RunConfig.from_dict(record["config"]), **changes)
+def _question(record: Mapping) -> str:
+    """What a run answers, whatever its seed and the hardware."""
+    config = replace(RunConfig.from_dict(record["config"]), seed=0)
     return hardware_independent_id(config, record["dataset"]["fingerprint"])
 
 
