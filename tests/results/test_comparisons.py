@@ -41,6 +41,7 @@ def test_tests_are_scipys_and_corrected_for_the_family():
         low, high = stats.t.interval(0.90, 19, np.mean(pair.differences), stats.sem(pair.differences))
         assert (pair.p_equal < 0.05) == (low > -5 and high < 5), "as the 90 % interval lies within the margin"
     assert pairs.p_holm.tolist() == holm(pairs.p) and pairs.p_equal_holm.tolist() == holm(pairs.p_equal)
+    assert study(50, 50, 60, 9).verdict[0] == comparisons.OPEN, "0.045, p of a difference of 5 images, times three"
 
 
 @pytest.mark.parametrize(("group", "spread", "words"), [
