@@ -162,6 +162,7 @@ def test_comparisons_show_each_seed_the_mean_and_the_margin():
     assert (margin.get_x(), margin.get_width()) == (-5, 10)
     bars = [segment[:, 0].tolist() for container in ax.containers for segment in container[2][0].get_segments()]
     assert bars == [[1, 11], [-14.7, 10.7]], "of one seed there is no interval"
+    assert [mean.get_markerfacecolor() for mean, *_ in ax.containers] == ["#0072b2", "white"], "hollow: it holds 0"
     assert {"← L1 + BatchNorm", "LayerNorm →", "← BatchNorm without L1", "confirmation, 3 seeds: +6.0 ± 5.0"} <= set(
         texts(figure))
     assert "LayerNorm against L1 + BatchNorm. hold-out, 1 seed: -3.0. confirmation, 3 seeds: +6.0 ± 5.0." in figure.alt
