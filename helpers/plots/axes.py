@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from helpers.config import NUM_GROUPS, VARIANTS
+from helpers.config import VARIANTS
 from helpers.model import make_norm, num_parameters
 from helpers.plots.style import ON_TILE, bare, captioned, panels, style
 
@@ -20,7 +20,6 @@ def plot_normalization_axes(num_groups: int = 2) -> Figure:
 
     Raises ParameterError for `num_groups` other than 1, 2, 4.
     """
-    NUM_GROUPS.check("num_groups", num_groups)
     size = C // num_groups
     n, c = np.indices((N, C))
     cases = {  # which mean each tile belongs to; formulas: number of means, of learned parameters

@@ -8,9 +8,9 @@ from pandas import DataFrame
 
 from helpers.config import VARIANTS
 from helpers.plots.style import INK, LOOKS, blank, captioned, style
-from helpers.results.comparisons import MARGIN, SHORT
-from helpers.results.evidence import CONFIRMATION
+from helpers.results.comparisons import CONFIRMATION, MARGIN, SHORT
 from helpers.results.intervals import half_width
+from helpers.results.words import plural
 
 ROW = 0.22  # inches
 SHOWN = "#0072b2"  # of an interval that leaves out zero, in the confirmation
@@ -92,8 +92,7 @@ def _plot_row(ax: Axes, y: float, row) -> str:
         filling = "white" if abs(row.difference) <= row.half_width else colour
         ax.errorbar(row.difference, y + 0.2, xerr=row.half_width, color=colour, fmt="D", capsize=3, linewidth=2,
                     markersize=6, markerfacecolor=filling)
-    seeds = "1 seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
-    name = f"{row.source}, {seeds}: {size}"
+    name = f"{row.source}, {plural(len(row.seeds), 'seed')}: {size}"
     ax.text(0.0, y - 0.22, name, weight="bold" if confirms else "normal", va="center",
             transform=ax.get_yaxis_transform())
     return name

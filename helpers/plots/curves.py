@@ -1,4 +1,7 @@
-"""Learning curves: validation loss and accuracy by epoch, beside the historical run, and without a norm."""
+"""Learning curves: validation loss and accuracy by epoch, beside the historical run, and without a norm.
+
+history: a frame with columns norm, seed, epoch, ema_decay, and val_loss (nats) or val_accuracy (percent).
+"""
 
 import math
 
@@ -14,47 +17,46 @@ from helpers.plots.style import INK, LOOKS, blank, captioned, key, limits, panel
 
 @style()
 def plot_validation_loss(history: DataFrame, dataset_title: str) -> Figure:
-    """Validation loss by epoch, all variants on one logarithmic axis.
-
-    history: columns norm, seed, epoch, ema_decay, val_loss.
-    """
-    ax, ends = _plot_runs(history, "val_loss", "{:.4f} nats", "log")
+    """Validation loss by epoch, all variants on one logarithmic axis."""
+    subtitle = f"Validation loss on {dataset_title}, logarithmic axis. {_seeds_text(history)}"
+    ax = _plot_runs(history, "val_loss", "{:.4f} nats", subtitle, "log")
     ax.set_ylabel("validation loss (nats)")
     low, high = ax.get_ylim()
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(5))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
-    subtitle = f"Validation loss on {dataset_title}, logarithmic axis. {_seeds_text(history)}"
-    return _captioned_ends(ax, ends, subtitle)
+    return ax.figure
 
 
 @style()
 def plot_validation_accuracy(history: DataFrame, dataset_title: str) -> Figure:
-    """Validation accuracy by epoch on one axis; the first fifth of the epochs may lie below it.
-
-    history: columns norm, seed, epoch, ema_decay, val_accuracy.
-    """
-    ax, ends = _plot_runs(history, "val_accuracy", "{:.2f} %")
+    """Validation accuracy by epoch on one axis; the first fifth of the epochs may lie below it."""
     accuracy = history.val_accuracy
     late = history.epoch > history.epoch.max() / 5
     low = np.floor(10 * accuracy[late].min() - 0.5) / 10
+    subtitle = f"Validation accuracy on {dataset_title}. The axis starts at {low:g} %. {_seeds_text(history)}"
+    ax = _plot_runs(history, "val_accuracy", "{:.2f} %", subtitle)
     ax.set(ylim=(low, 1.05 * accuracy.max() - 0.05 * low), ylabel="validation accuracy (%)")
     ax.text(0, 0.01, "//", ha="center", va="center", transform=ax.transAxes, gid="cut")
-    subtitle = f"Validation accuracy on {dataset_title}. The axis starts at {low:g} %. {_seeds_text(history)}"
-    return _captioned_ends(ax, ends, subtitle)
+    return ax.figure
 
 
-def _plot_runs(history: DataFrame, column: str, form: str, scale: str = "linear") -> tuple[Axes, dict]:
-    """Axes with the variants' lines, and by norm the mean curve and its end in words. form: of a number."""
+def _plot_runs(history: DataFrame, column: str, form: str, subtitle: str, scale: str = "linear") -> Axes:
+    """Captioned axes with the variants' lines; key and title say where they end. form: of such a number."""
     norms = [norm for norm in VARIANTS if norm in set(history.norm)]
     ax = blank(3.2).add_axes((0.19, 0.18, 0.78, 0.79 - 0.062 * len(norms)), yscale=scale)
-    ends = {}
-    for norm in norms:
-        mean = plot_band(ax, history[history.norm == norm], column, norm)
-        ends[norm] = (mean, form.format(mean.iloc[-1]))
+    means = {norm: plot_band(ax, history[history.norm == norm], column, norm) for norm in norms}
     ax.set(xlabel="epoch", xlim=(0.5, history.epoch.max() + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    return ax, ends
+    ends = {norm: form.format(mean.iloc[-1]) for norm, mean in means.items()}
+    key(ax, {norm: f"{VARIANTS[norm].short} {end}" for norm, end in ends.items()})
+    by_end = sorted(norms, key=lambda norm: means[norm].iloc[-1])
+    title = f"{VARIANTS[by_end[-1]].short} ends at {ends[by_end[-1]]}"
+    if len(norms) > 1:
+        title += f", {VARIANTS[by_end[0]].short} at {ends[by_end[0]]}"
+    facts = [f"{VARIANTS[norm].short} from {means[norm].iloc[0]:.4g} to {ends[norm]}" for norm in norms]
+    captioned(ax.figure, "svg", title, subtitle, "Line graph", *facts)
+    return ax
 
 
 def plot_band(ax: Axes, history: DataFrame, column: str, norm: str) -> Series:
@@ -74,18 +76,6 @@ def plot_band(ax: Axes, history: DataFrame, column: str, norm: str) -> Series:
     return mean
 
 
-def _captioned_ends(ax: Axes, ends: dict, subtitle: str) -> Figure:
-    """The figure with a key of the ends; its title names the highest and the lowest."""
-    key(ax, {norm: f"{VARIANTS[norm].short} {end}" for norm, (_, end) in ends.items()})
-    by_end = sorted(ends, key=lambda norm: ends[norm][0].iloc[-1])
-    names = [f"{VARIANTS[norm].short} at {ends[norm][1]}" for norm in by_end]
-    title = f"{names[-1].replace(' at ', ' ends at ')}"
-    if len(names) > 1:
-        title += f", {names[0]}"
-    facts = [f"{VARIANTS[norm].short} from {mean.iloc[0]:.4g} to {end}" for norm, (mean, end) in ends.items()]
-    return captioned(ax.figure, "svg", title, subtitle, "Line graph", *facts)
-
-
 def _seeds_text(history: DataFrame) -> str:
     seeds = history.seed.unique()
     text = f"Line: mean of {len(seeds)} seeds ({seeds.min()} to {seeds.max()}), band: their range, dots: their ends"
@@ -103,8 +93,7 @@ def plot_beside_historical(history: DataFrame, historical: DataFrame, dataset_ti
                            without_l1: DataFrame | None = None) -> Figure:
     """Validation accuracy by epoch, a panel a variant: these runs and the historical one.
 
-    history: columns norm, seed, epoch, ema_decay, val_accuracy. historical: columns variant, epoch,
-    val_accuracy. without_l1: as history, of BatchNorm without its penalty.
+    historical: columns variant, epoch, val_accuracy. without_l1: as history, of BatchNorm without its penalty.
     """
     if without_l1 is None:
         without_l1 = history.head(0)

@@ -16,7 +16,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.scale import FuncScale
 from matplotlib.ticker import MaxNLocator
 from pandas import Series
 
@@ -102,20 +101,16 @@ def limits(values: Series) -> tuple[float, float]:
     return max(0.0, 100 - error.max() * 1.3), 100 - error.min() / 1.3
 
 
-def stretch(ax: Axes, low: float, high: float, axis: str = "y") -> None:
-    """Makes an axis of accuracies on which half the error is always the same distance away."""
+def stretch(ax: Axes, low: float, high: float) -> None:
+    """Makes a vertical axis of accuracies on which half the error is always the same distance away."""
     ticks = TICKS
-    shown = (low <= ticks) & (ticks <= high)
-    if shown.sum() < 4:
+    if np.sum((low <= ticks) & (ticks <= high)) < 4:
         ticks = MaxNLocator(6).tick_values(low, high)
-    ax.set(**{
-        f"{axis}scale": FuncScale(None, (  # 100.001: so that 100 % lies at a finite distance
-            lambda accuracy: -np.log10(np.maximum(100.001 - accuracy, 1e-6)),
-            lambda stretched: 100.001 - 10 ** -stretched)),
-        f"{axis}ticks": ticks,
-        f"{axis}ticklabels": [f"{tick:g}" for tick in ticks],
-        f"{axis}lim": (low, high),  # last: ticks beyond it would widen the axis
-    })
+    ax.set_yscale("function", functions=(  # 100.001: so that 100 % lies at a finite distance
+        lambda accuracy: -np.log10(np.maximum(100.001 - accuracy, 1e-6)),
+        lambda stretched: 100.001 - 10 ** -stretched))
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_ylim(low, high)  # last: ticks beyond it would widen the axis
     ax.minorticks_off()
 
 

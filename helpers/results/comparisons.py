@@ -1,30 +1,26 @@
-"""Comparisons of two, seed by seed: differences, verdicts, the headline. The rules stand in records/plan.md.
+"""Comparisons of two, seed by seed: differences, verdicts, the headline; every comparison that was ever run.
 
-A difference is in validation images: how many more the first of two gets right.
+The rules stand in records/plan.md. A difference is in validation images: how many more the first of two gets right.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import combinations
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, Series, concat, read_csv
 
-from helpers.config import VARIANTS
-from helpers.results.frames import Records
-from helpers.results.intervals import (
-    LEVEL,
-    crossed_half_width,
-    equivalence_p,
-    half_width,
-    holm,
-    mcnemar_p,
-    paired_p,
-)
-from helpers.results.words import join_words, p_text
+from helpers.config import RECIPES, VARIANTS
+from helpers.files import RECORDS
+from helpers.results import intervals
+from helpers.results.frames import Records, history_frame
+from helpers.results.words import count_seeds, join_words, p_text
+from helpers.runs.confirm import Confirmation
 
 FREE = "free"  # stands beside the variants in a pair
 SHORT = {norm: variant.short for norm, variant in VARIANTS.items()}
 SHORT[FREE] = f"{VARIANTS['batch'].bare} without L1"
+CONFIRMATION = "confirmation"  # among the sources of runs
 MARGIN = 5 / 10_000  # share of the images; two that differ by less are equal
 
 BETTER = "better"
@@ -57,10 +53,10 @@ def pairs_frame(records: Records, control: Records = ()) -> DataFrame:
             compared = _compare([wrong[a, seed] for seed in seeds], [wrong[b, seed] for seed in seeds], num_images)
             rows.append({"a": a, "b": b, "num_images": num_images, **compared})
     frame = DataFrame(rows, columns=PAIRS)
-    frame = frame.assign(p_holm=holm(frame.p), p_equal_holm=holm(frame.p_equal))
+    frame = frame.assign(p_holm=intervals.holm(frame.p), p_equal_holm=intervals.holm(frame.p_equal))
     several = frame.n > 1
-    better = several & (frame.p_holm < 1 - LEVEL)
-    equal = several & (frame.p_equal_holm < 1 - LEVEL)
+    better = several & (frame.p_holm < 1 - intervals.LEVEL)
+    equal = several & (frame.p_equal_holm < 1 - intervals.LEVEL)
     return frame.assign(verdict=np.select([better, equal], [BETTER, EQUAL], OPEN), is_small=equal)
 
 
@@ -72,14 +68,14 @@ def _compare(wrong_a: Sequence[set], wrong_b: Sequence[set], num_images: int) ->
     only_a = (b_wrong & ~a_wrong).sum(1)
     only_b = (a_wrong & ~b_wrong).sum(1)
     differences = only_a - only_b
-    mcnemar = list(map(mcnemar_p, only_a, only_b))
+    mcnemar = list(map(intervals.mcnemar_p, only_a, only_b))
     return {
         "n": len(differences), "only_a": only_a.mean(), "only_b": only_b.mean(),
         "differences": differences.tolist(), "difference": differences.mean(),
-        "half_width": half_width(differences),
-        "new_images": crossed_half_width(b_wrong * 1.0 - a_wrong, num_images), "mcnemar": mcnemar,
-        "p": paired_p(differences, mcnemar) if len(differences) > 1 else mcnemar[0],
-        "p_equal": equivalence_p(differences, MARGIN * num_images)}
+        "half_width": intervals.half_width(differences),
+        "new_images": intervals.crossed_half_width(b_wrong * 1.0 - a_wrong, num_images), "mcnemar": mcnemar,
+        "p": intervals.paired_p(differences, mcnemar) if len(differences) > 1 else mcnemar[0],
+        "p_equal": intervals.equivalence_p(differences, MARGIN * num_images)}
 
 
 def in_order(pair) -> tuple[str, str]:
@@ -119,7 +115,7 @@ def _one_seed_sentence(pair, ahead: str, behind: str, images: str) -> str:
     if pair.difference == 0:
         return f"{ahead} and {behind} get equally many {images} right (one seed)."
     verdict = "one seed can't tell them apart"
-    if pair.p_holm < 1 - LEVEL:
+    if pair.p_holm < 1 - intervals.LEVEL:
         verdict = "a clear gap between these two networks, but one seed can't tell it from luck"
     return (f"{ahead} gets {abs(pair.difference):.0f} {images} more right than {behind} "
             f"({p_text(pair.p_holm)}): {verdict}.")
@@ -136,24 +132,21 @@ def headline(pairs: DataFrame) -> str:
     if pairs.n.max() == 1:
         return "one seed can't show which normalisation is best: run several before you choose"
     won = wins(pairs)
-    rivals = {norm: [other for other in _norms(pairs) if other != norm] for norm in _norms(pairs)}
-    for norm, others in rivals.items():
-        if all((norm, other) in won for other in others):
-            mine = pairs[(pairs.a == norm) | (pairs.b == norm)]
+    num_others = len({*pairs.a, *pairs.b}) - 1
+    for norm in VARIANTS:
+        mine = pairs[(pairs.a == norm) | (pairs.b == norm)]
+        rest = pairs.drop(mine.index)
+        beaten = [loser for winner, loser in won if winner == norm]
+        ahead = [winner for winner, loser in won if loser == norm]
+        if len(beaten) == num_others:
             leads = mine.difference.abs().map("{:.1f}".format) + mine.half_width.map(" ± {:.1f}".format)
-            return (f"choose {VARIANTS[norm].title}: it is better than {names_of(others)}, "
+            return (f"choose {VARIANTS[norm].title}: it is better than {names_of(beaten)}, "
                     f"by {join_words(leads.tolist())} of {pairs.num_images[0]:,} images")
-    for norm, others in rivals.items():
-        if won == [(other, norm) for other in others]:
-            rest = pairs[(pairs.a != norm) & (pairs.b != norm)]
+        if len(ahead) == num_others == len(won) and len(rest):
             return f"{SHORT[norm]} is behind; {_verdicts(rest)}"
     if (pairs.verdict == EQUAL).all():
         return f"the normalisation makes no difference of {MARGIN * pairs.num_images[0]:g} images: choose by cost"
     return f"{'no ranking can be made' if won else 'no difference is shown'}: {_verdicts(pairs)}"
-
-
-def _norms(pairs: DataFrame) -> list[str]:
-    return [norm for norm in VARIANTS if norm in {*pairs.a, *pairs.b}]
 
 
 def _verdicts(pairs: DataFrame) -> str:
@@ -178,3 +171,53 @@ def cause(pairs: DataFrame, beside_control: DataFrame) -> str:
 
 def names_of(norms: Sequence[str]) -> str:
     return join_words([SHORT[norm] for norm in norms])
+
+
+def evidence_frame(own: Confirmation, confirmation: Confirmation) -> DataFrame:
+    """Each pair in each set of runs, the confirmation last: differences by seed, their mean and half width.
+
+    Pairs of variants, and of each with BatchNorm without its penalty. own: the runs of the main notebook.
+    """
+    sources = {"this notebook": _counts(own), **_published(), CONFIRMATION: _counts(confirmation)}
+    rows = []
+    for a, b in [*combinations(VARIANTS, 2), *((norm, FREE) for norm in VARIANTS)]:
+        for source, runs in sources.items():
+            correct = runs.groupby(["seed", "norm"]).val_correct.last().unstack()
+            differences = correct.reindex(columns=[a, b]).diff(-1, axis=1)[a].dropna()
+            if len(differences):
+                rows.append({"a": a, "b": b, "source": source, "seeds": differences.index.tolist(),
+                             "differences": differences.tolist(), "difference": differences.mean(),
+                             "half_width": intervals.half_width(differences),
+                             "num_images": confirmation.records[0]["dataset"]["num_val"]})
+    return DataFrame(rows)
+
+
+def _counts(runs: Confirmation) -> DataFrame:
+    control = history_frame(runs.control).assign(norm=FREE)
+    return concat([history_frame(runs.records), control])
+
+
+def _published() -> dict[str, DataFrame]:
+    """Runs of the recipe that are kept as numbers alone: norm, seed, val_correct."""
+    same = read_csv(RECORDS / "same_results.csv")
+    search = read_csv(RECORDS / "search.csv")
+    recipe = asdict(RECIPES["tuned"])
+    shared = [name for name in search if name in recipe and not name.startswith("l1_")]
+    penalty = np.where(search.norm == "batch", recipe["l1_lambda"], 0.0)
+    chosen = (search[shared] == Series(recipe)[shared]).all(axis=1) & (search.l1_lambda == penalty)
+    return {"bfloat16": same[(same.path == "bfloat16") & (same.num_epochs == 20)],
+            "hold-out": search[chosen & (search.num_epochs == 20)]}
+
+
+def against(pairs: DataFrame, evidence: DataFrame) -> str:
+    """Which other runs have the other sign than the confirmation; pairs: of the confirmation."""
+    others = evidence[evidence.source != CONFIRMATION]
+    others = others.merge(pairs[["a", "b", "difference"]], on=["a", "b"], suffixes=("", "_confirmed"))
+    parts = []
+    for row in others[others.difference * others.difference_confirmed < 0].itertuples():
+        ahead, behind = in_order(row)
+        parts.append(f"{row.source} ({ahead} {abs(row.difference):.1f} images ahead of {behind}, "
+                     f"{count_seeds(len(row.seeds))})")
+    if not parts:
+        return "No earlier runs of this recipe point the other way."
+    return f"Earlier runs that point another way: {join_words(parts)}."

@@ -15,10 +15,8 @@ from helpers.config import Study
 from helpers.data import Dataset
 from helpers.files import write_atomically, write_json
 from helpers.machine import environment
-from helpers.results import frames
-from helpers.results.comparisons import SHORT, cause, headline, names_of, pair_sentence, pairs_frame
-from helpers.results.evidence import against, evidence_frame
-from helpers.results.frames import Records, history_frame
+from helpers.results import comparisons, frames
+from helpers.results.frames import Records
 from helpers.results.intervals import mcnemar_p
 from helpers.results.readings import beside_published, penalty_cost
 from helpers.results.words import join_words, plural
@@ -50,83 +48,67 @@ class StudyResults:
     def evidence(self) -> DataFrame:
         """See `evidence_frame`."""
         control = Confirmation.find(self.study, self.data, self.study.seeds).control
-        return evidence_frame(Confirmation(self.records, control, 0), self.confirmation)
+        return comparisons.evidence_frame(Confirmation(self.records, control, 0), self.confirmation)
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """What the decisive runs say, most important first, and what this notebook's say beside a confirmation."""
+        final = frames.final_frame(self.decisive)
+        pairs = comparisons.pairs_frame(self.decisive)
+        setting = "On"
+        choice = f"{final.variant[0]} alone was trained{' to the end' if len(self.study.norms) > 1 else ''}"
+        basis = f"{final.n.max()} seeds"
+        beside = ""
+        verdicts = list(map(comparisons.pair_sentence, pairs.itertuples()))
+        details = [self._failed(), *verdicts]
+        if len(final) > 1:
+            choice = comparisons.headline(pairs)
+        if final.n.nunique() > 1:
+            basis = "the number of seeds differs, see the table"
+        elif final.n[0] == 1:
+            basis = "one seed, interval from the images"
+        if self.confirmation.is_complete:
+            basis += ", announced before the first was run"
+            beside = comparisons.against(pairs, self.evidence)
+            beside_control = comparisons.pairs_frame(self.decisive, self.confirmation.control)
+            details = [*verdicts, comparisons.cause(pairs, beside_control), self._failed()]
+        elif self.confirmation.num_found:
+            setting = "In exploratory runs on"
+            beside = self.confirmation.state
+        sentences = [
+            f"{setting} {self.data.title} {choice}.",
+            self._cost(),
+            beside,
+            f"{self._scores(final)} ({basis}).",
+            *details]
+        return [sentence for sentence in sentences if sentence]
+
+    def _cost(self) -> str:
+        """What decides where accuracy does not."""
+        names = frames.final_frame(self.records).groupby("parameters").norm.agg(comparisons.names_of)
+        least, most = names.index[[0, -1]]
+        if least == most:
+            return ""
+        return (f"Where accuracy does not decide, choose by cost: {names[most]} learns {most:,} parameters, "
+                f"{most / least:.1f} times the {least:,} of {names[least]}.")
+
+    def _scores(self, final: DataFrame) -> str:
+        scores = [f"{comparisons.SHORT[row.norm]} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
+                  for row in final.itertuples()]
+        return (f"Validation accuracy on {self.data.title} after {plural(self.study.num_epochs, 'epoch')}: "
+                f"{join_words(scores)}")
+
+    def _failed(self) -> str:
+        num_runs = len(self.study.norms) * len(self.study.seeds)
+        failed = num_runs - len(self.records)
+        return f"{failed} of {num_runs} runs failed; what this notebook says stands on the others." if failed else ""
 
 
 def findings(results: StudyResults) -> list[str]:
     """The study's findings, most important first: each is one sentence, computed from the records."""
     if not results.records:
         return ["No run finished, so there is nothing to report."]
-    return study_findings(results) + historical_findings(results)
-
-
-def study_findings(results: StudyResults) -> list[str]:
-    """Those that the confirmation or this notebook's runs give."""
-    return confirmed_findings(results) if results.confirmation.is_complete else own_findings(results)
-
-
-def _cost(results: StudyResults) -> str:
-    """What decides where accuracy does not."""
-    names = frames.final_frame(results.records).groupby("parameters").norm.agg(names_of)
-    least, most = names.index[[0, -1]]
-    if least == most:
-        return ""
-    return (f"Where accuracy does not decide, choose by cost: {names[most]} learns {most:,} parameters, "
-            f"{most / least:.1f} times the {least:,} of {names[least]}.")
-
-
-def confirmed_findings(results: StudyResults) -> list[str]:
-    """What the confirmation says, and what this notebook's own runs say beside it."""
-    confirmation = results.confirmation
-    pairs = pairs_frame(confirmation.records)
-    beside_control = pairs_frame(confirmation.records, confirmation.control)
-    final = frames.final_frame(confirmation.records)
-    sentences = [
-        f"On {results.data.title} {headline(pairs)}.",
-        _cost(results),
-        against(pairs, results.evidence),
-        f"{_scores(final, results)} ({final.n.max()} seeds, announced before the first was run).",
-        *map(pair_sentence, pairs.itertuples()),
-        cause(pairs, beside_control),
-        _failed(results)]
-    return [sentence for sentence in sentences if sentence]
-
-
-def own_findings(results: StudyResults) -> list[str]:
-    """What this notebook's runs say where no confirmation answers their question."""
-    final = frames.final_frame(results.records)
-    choice = f"{final.variant[0]} alone was trained{' to the end' if len(results.study.norms) > 1 else ''}"
-    pairs = pairs_frame(results.records)
-    if len(final) > 1:
-        choice = headline(pairs)
-    basis = f"{final.n.max()} seeds"
-    if final.n.nunique() > 1:
-        basis = "the number of seeds differs, see the table"
-    elif final.n[0] == 1:
-        basis = "one seed, interval from the images"
-    state = results.confirmation.state if results.confirmation.num_found else ""
-    setting = "In exploratory runs on" if state else "On"
-    sentences = [
-        f"{setting} {results.data.title} {choice}.",
-        _cost(results),
-        state,
-        f"{_scores(final, results)} ({basis}).",
-        _failed(results),
-        *map(pair_sentence, pairs.itertuples())]
-    return [sentence for sentence in sentences if sentence]
-
-
-def _failed(results: StudyResults) -> str:
-    num_runs = len(results.study.norms) * len(results.study.seeds)
-    failed = num_runs - len(results.records)
-    return f"{failed} of {num_runs} runs failed; what this notebook says stands on the others." if failed else ""
-
-
-def _scores(final: DataFrame, results: StudyResults) -> str:
-    scores = [f"{SHORT[row.norm]} {row.val_accuracy:.2f} % ({row.low:.2f} to {row.high:.2f})"
-              for row in final.itertuples()]
-    return (f"Validation accuracy on {results.data.title} after {plural(results.study.num_epochs, 'epoch')}: "
-            f"{join_words(scores)}")
+    return results.findings + historical_findings(results)
 
 
 def historical_findings(results: StudyResults) -> list[str]:
@@ -140,7 +122,7 @@ def historical_findings(results: StudyResults) -> list[str]:
         f"The historical run preferred GroupNorm to LayerNorm for {gap} of {len(results.data.val_labels):,} images "
         f"and one seed. With {gap} images McNemar's exact p can't be below {mcnemar_p(gap, 0):.2f}."]
     original = Confirmation.find(Study(recipe="original"), results.data, seeds=range(10))
-    cost = penalty_cost(history_frame(original.records), history_frame(original.control))
+    cost = penalty_cost(frames.history_frame(original.records), frames.history_frame(original.control))
     return [*sentences, cost] if cost else sentences
 
 
@@ -166,7 +148,7 @@ def answer_markdown(results: StudyResults) -> str:
 
 def findings_markdown(results: StudyResults) -> str:
     """The study's other findings, as a list; what becomes of the historical run's stands with it."""
-    return "\n".join(f"- {finding}" for finding in study_findings(results)[ANSWER:])
+    return "\n".join(f"- {finding}" for finding in results.findings[ANSWER:])
 
 
 def save_results(folder: Path, results: StudyResults) -> None:
@@ -184,7 +166,7 @@ def save_results(folder: Path, results: StudyResults) -> None:
         recipe=study.recipe, num_groups=study.num_groups, norms=study.norms, device=study.device,
         training=asdict(study.training_recipe()), seeds=study.seeds, num_epochs=study.num_epochs, num_runs=len(records),
         failures=results.failures, variants=_rows(frames.final_frame(records)), runs=runs,
-        confirmation=_rows(frames.final_frame(confirmed)), pairs=_rows(pairs_frame(confirmed)),
+        confirmation=_rows(frames.final_frame(confirmed)), pairs=_rows(comparisons.pairs_frame(confirmed)),
         environments=_rows(frames.environments_frame(records)))
 
 

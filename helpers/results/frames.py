@@ -6,7 +6,6 @@ Accuracies are in percent, losses in nats, differences between variants in valid
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import permutations
-from statistics import mode
 
 import numpy as np
 from pandas import DataFrame, read_csv
@@ -15,7 +14,7 @@ from torch import Tensor
 from helpers.config import VARIANTS, Recipe
 from helpers.data import NUM_CLASSES, Dataset
 from helpers.files import RECORDS
-from helpers.results.intervals import t_interval, wilson_interval
+from helpers.results.intervals import half_width, wilson_interval
 
 Records = Sequence[Mapping]
 
@@ -46,7 +45,7 @@ def epoch_seconds(records: Records) -> list[float]:
 
 def wrong_frame(records: Records) -> DataFrame:
     """One row for each run and misclassified validation image; confidences are probabilities."""
-    rows = [(*_norm_seed(record), *row) for record in records for row in record["wrong"]]
+    rows = [(record["config"]["norm"], record["config"]["seed"], *row) for record in records for row in record["wrong"]]
     return DataFrame(rows, columns=WRONG)
 
 
@@ -73,7 +72,8 @@ def final_frame(records: Records) -> DataFrame:
     rows = []
     for norm, group in _by_norm(records).items():
         last = DataFrame([record["history"][-1] for record in group])
-        low, high = np.clip(t_interval(last.val_accuracy), 0, 100)
+        half = half_width(last.val_accuracy)
+        low, high = np.clip(last.val_accuracy.mean() + np.array([-half, half]), 0, 100)
         if len(group) == 1:
             low, high = wilson_interval(last.val_correct[0], group[0]["dataset"]["num_val"])
         rows.append({
@@ -87,12 +87,6 @@ def final_frame(records: Records) -> DataFrame:
         return final
     ends = historical_last().set_index("norm")[["epoch", "val_accuracy", "val_loss"]]
     return final.merge(ends.add_prefix("historical_"), how="left", on="norm")
-
-
-def shown_runs(records: Records) -> tuple[list[str], int]:
-    """The variants and the seed whose errors are shown: the first that most variants finished."""
-    shown = mode(record["config"]["seed"] for record in records)
-    return [norm for norm, seed in map(_norm_seed, records) if seed == shown], shown
 
 
 def confusion_matrices(records: Records, labels: Tensor) -> dict[str, np.ndarray]:
@@ -110,12 +104,12 @@ def shared_frame(records: Records) -> DataFrame:
 
     Pairs of different seeds, so that two runs of one variant are the baseline; of one seed where there is no other.
     """
-    wrong = [(*_norm_seed(record), {row[0] for row in record["wrong"]}) for record in records]
-    several = len({seed for _, seed, _ in wrong}) > 1
+    wrong = [(record["config"], {row[0] for row in record["wrong"]}) for record in records]
+    several = len({config["seed"] for config, _ in wrong}) > 1
     rows = []
-    for (a, a_seed, a_wrong), (b, b_seed, b_wrong) in permutations(wrong, 2):
-        if a_seed != b_seed or not several:
-            rows.append((a, b, len(a_wrong & b_wrong)))
+    for (a, a_wrong), (b, b_wrong) in permutations(wrong, 2):
+        if a["seed"] != b["seed"] or not several:
+            rows.append((a["norm"], b["norm"], len(a_wrong & b_wrong)))
     pairs = DataFrame(rows, columns=["a", "b", "shared"])
     norms = list(_by_norm(records))
     return pairs.pivot_table("shared", "a", "b").reindex(index=norms, columns=norms)
@@ -134,10 +128,6 @@ def environments_frame(records: Records) -> DataFrame:
         rows.append({**record["environment"], "runs": 1, "epochs": len(seconds), "seconds": sum(seconds)})
     kinds = [name for name in DataFrame(rows) if name not in ("runs", "epochs", "seconds")]
     return DataFrame(rows).groupby(kinds, sort=False, dropna=False).sum().reset_index()
-
-
-def _norm_seed(record: Mapping) -> tuple[str, int]:
-    return record["config"]["norm"], record["config"]["seed"]
 
 
 def _by_norm(records: Records) -> dict[str, list[Mapping]]:

@@ -14,15 +14,8 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return 100 * interval.low, 100 * interval.high
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Student's t-interval of the mean of at least two values, in their unit."""
-    mean = float(np.mean(values))
-    half = half_width(values)
-    return mean - half, mean + half
-
-
 def half_width(values: Sequence[float], checks: int = 1) -> float:
-    """Half the mean's t-interval; nan for one value. checks: how many hold at once (Bonferroni)."""
+    """Half of the mean's t-interval; nan for one value. checks: how many hold at once (Bonferroni)."""
     if len(values) < 2:
         return float("nan")
     return float(stats.t.ppf(1 - (1 - LEVEL) / 2 / checks, len(values) - 1) * stats.sem(values))
@@ -76,18 +69,14 @@ def crossed_half_width(outcomes: np.ndarray, num_images: int) -> float:
     if num_seeds < 2:
         return float("nan")
     by_seed = outcomes.sum(1)
-    mean = by_seed.mean()
-    squares = (num_seeds - 1) * mean**2 + np.square(by_seed).sum() / num_seeds
-    rest = (num_seeds - 1) * np.square(outcomes.mean(0)).sum() + np.square(outcomes).sum() / num_seeds
-    bootstrap = ((1 - 1 / num_images) * squares + rest) / num_seeds - mean**2
-
-    # What is left of each outcome without its seed's mean and its image's.
-    left = outcomes - outcomes.mean(0) - (by_seed - mean)[:, None] / num_images
-    left_out = (num_images - outcomes.shape[1]) * np.square((by_seed - mean) / num_images).sum()
-    interaction = (np.square(left).sum() + left_out) / (num_seeds - 1) / (num_images - 1) * num_images / num_seeds
-
+    by_image = np.square(outcomes.mean(0)).sum()
+    # Sum of squares of what is left of each outcome without its seed's mean and its image's.
+    left = np.square(outcomes).sum() - num_seeds * by_image - num_seeds * by_seed.var() / num_images
+    interaction = left / (num_seeds - 1) / (num_images - 1) * num_images / num_seeds
     seeds = by_seed.var(ddof=1) / num_seeds
-    images = max(0.0, bootstrap - 2 * interaction - seeds * (1 - 1 / num_seeds))
+    # The images' part, with the interaction once more as the bootstrap draws it, and without the two.
+    once = (1 - 1 / num_seeds) * (1 - 1 / num_images)
+    images = max(0.0, by_image - by_seed.mean() ** 2 / num_images + (once - 2) * interaction)
     if seeds + images == 0:
         return 0.0
     freedom = (seeds + images) ** 2 / (seeds**2 / (num_seeds - 1) + images**2 / (num_images - 1))

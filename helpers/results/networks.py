@@ -25,14 +25,11 @@ def find_weights(configs: Sequence[RunConfig], store: Store) -> list[Path]:
 
     Else the published ones, where they were trained in the same way on the same data; else an empty list.
     """
-    by_seed: dict[int, list[RunConfig]] = {}
-    for config in configs:
-        by_seed.setdefault(config.seed, []).append(config)
-    for alike in by_seed.values():
-        paths = [store.run(config).folder / FILE_NAME for config in alike]
+    alike = [config for config in configs if config.seed == configs[0].seed]
+    for seed in dict.fromkeys(config.seed for config in configs):
+        paths = [store.run(replace(config, seed=seed)).folder / FILE_NAME for config in alike]
         if _answer(paths, alike, store.data):
             return paths
-    alike = by_seed[configs[0].seed]
     published = [RECORDS / f"{config.norm}.safetensors" for config in alike]
     return published if _answer(published, alike, store.data) else []
 

@@ -54,50 +54,48 @@ def historical_reading(history: DataFrame, without_l1: DataFrame | None = None) 
             verdicts[verdict].append(VARIANTS[norm].short)
             part += f" ({max(0, here - half):.2f} to {min(100, here + half):.2f}: {verdict})"
         parts.append(part)
+    brief = ""
     text = f"At the historical run's last epoch: {'; '.join(parts)}."
     if checks:
+        told = [f"{join_words(names)} {verdict}" for verdict, names in verdicts.items()]
+        brief = f"The historical run ends, beside the range of ours: {'; '.join(told)}."
         at_once = f", all {checks} at once," if checks > 1 else ""
         text += f" In brackets the range in which one further seed ends{at_once} 95 times in 100."
-    brief = []
-    if verdicts:
-        told = [f"{join_words(names)} {verdict}" for verdict, names in verdicts.items()]
-        brief.append(f"The historical run ends, beside the range of ours: {'; '.join(told)}.")
     if without_l1 is not None:
-        brief.append(penalty_cost(history, without_l1))
-    return f"{' '.join(brief).strip()}\n\n{text}".strip()
+        brief = f"{brief} {penalty_cost(history, without_l1)}".strip()
+    return f"{brief}\n\n{text}".strip()
 
 
 def beside_published(records: Records) -> str:
     """Which of the runs are published ones, and how the others compare with the published run of the same seed."""
     here = [record for record in records if not record.get("published")]
     text = f"Of these, {plural(len(records) - len(here), 'run')} come from the published records."
-    published = published_records()
-    alike = defaultdict(list)  # what the seeds of each question get right
-    for record in published.values():
-        alike[_question(record, seed=0)].append(record["history"][-1]["val_correct"])
+    published = defaultdict(dict)  # what each seed of a question gets right
+    for record in published_records().values():
+        published[_question(record)][record["config"]["seed"]] = record["history"][-1]["val_correct"]
     parts = []
     outside = []
     for record in here:
-        twin = published.get(_question(record))
-        if not twin:
-            continue
         own = record["history"][-1]["val_correct"]
-        others = alike[_question(record, seed=0)]
-        short = VARIANTS[record["config"]["norm"]].short
-        parts.append(f"{short} {own - twin['history'][-1]['val_correct']:+d}")
-        if not min(others) <= own <= max(others):
-            outside.append(short)
+        seeds = published[_question(record)]
+        twin = seeds.get(record["config"]["seed"])
+        if twin is not None:
+            short = VARIANTS[record["config"]["norm"]].short
+            parts.append(f"{short} {own - twin:+d}")
+            if not min(seeds.values()) <= own <= max(seeds.values()):
+                outside.append(short)
     if not parts:
         return text
-    verdict = f"outside the range of the published seeds: {join_words(outside)}" if outside else (
-        "all inside the range of the published seeds")
+    verdict = "all inside the range of the published seeds"
+    if outside:
+        verdict = f"outside the range of the published seeds: {join_words(outside)}"
     return (f"{text} Trained here, in images right beside the published run of the same seed: "
             f"{join_words(parts)}; {verdict}.")
 
 
-def _question(record: Mapping, **changes) -> str:
-    """What a run answers, whatever the hardware."""
-    config = replace(RunConfig.from_dict(record["config"]), **changes)
+def _question(record: Mapping) -> str:
+    """What a run answers, whatever its seed and the hardware."""
+    config = replace(RunConfig.from_dict(record["config"]), seed=0)
     return hardware_independent_id(config, record["dataset"]["fingerprint"])
 
 

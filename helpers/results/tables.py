@@ -45,8 +45,9 @@ def parameter_table(num_groups: int, batch_size: int) -> DataFrame:
     learned = {}
     means = {}
     for norm, variant in VARIANTS.items():
-        size, number = FORMULAS.get(norm, ("γ and β", "counted"))
-        learned[f"{variant.bare} learns {size}"] = _learned(norm, num_groups)
+        formula, number = FORMULAS.get(norm, ("γ and β", "counted"))
+        learned[f"{variant.bare} learns {formula}"] = [
+            num_parameters(make_norm(norm, channels, size, num_groups)) for _, channels, size, _ in BLOCKS]
         means[f"{variant.bare}: means of {batch_size} images ({number})"] = [
             variant.means(batch_size, channels, num_groups) for _, channels, *_ in BLOCKS]
     counts = DataFrame(learned | means)
@@ -55,11 +56,6 @@ def parameter_table(num_groups: int, batch_size: int) -> DataFrame:
     table = counts.map("{:,}".format).rename_axis("block")
     table.insert(0, "C×H×W", [f"{channels}×{size}×{size}" for _, channels, size, _ in BLOCKS] + [""])
     return table
-
-
-def _learned(norm: str, num_groups: int) -> list[int]:
-    """How many numbers the norm of each block learns."""
-    return [num_parameters(make_norm(norm, channels, size, num_groups)) for _, channels, size, _ in BLOCKS]
 
 
 @torch.no_grad()
@@ -99,7 +95,7 @@ def final_table(final: DataFrame) -> DataFrame:
 def pairs_table(pairs: DataFrame) -> DataFrame:
     """`pairs_frame` for readers."""
     several = pairs.n.max() > 1
-    digits = 1 if several else 0
+    digits = int(several)
     test = "paired t over seeds" if several else "McNemar, exact"
     if several and pairs.n.min() == 1:
         test += "; McNemar for one"

@@ -1,11 +1,10 @@
 """Numbers in words: counts, lists, p-values, and differences over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from pandas import Series
 
-from helpers.results.intervals import LEVEL, half_width, holm, paired_p
+from helpers.results.intervals import half_width
 
 
 def plural(number: int, thing: str) -> str:
@@ -32,41 +31,12 @@ def p_text(p: float) -> str:
 
 
 def in_words(differences: Sequence[float], unit: str = "points", sign: str = "") -> str:
-    """Differences over seeds: mean and interval of three or more, each one of fewer.
-
-    unit: "points" (of percent, two decimals) or "images" (one). sign: "+" shows that one too.
-    """
-    digits = 1 if unit == "images" else 2
+    """Differences over seeds: mean and interval of three or more, each one of fewer. sign: "+" shows that one too."""
     if len(differences) > 2:
-        unit = f"± {half_width(differences):.{digits}f} {unit}"
+        unit = f"± {half_width(differences):.2f} {unit}"
         differences = [np.mean(differences)]
     texts = []
     for difference in differences:
-        text = f"{difference:{sign}.{digits}f}"
-        texts.append(text if round(difference, digits) else text.lstrip("+-"))  # a zero has no sign
+        text = f"{difference:{sign}.2f}"
+        texts.append(text if round(difference, 2) else text.lstrip("+-"))  # a zero has no sign
     return f"{' and '.join(texts)} {unit}"
-
-
-def compare_in_words(named: Mapping[str, Series], unit: str = "points") -> str:
-    """Differences by seed in words, name by name, and from three seeds on whether one is shown.
-
-    The test is the paired t-test over seeds; its p is Holm-corrected for all of `named`.
-    """
-    known = {name: values.dropna().tolist() for name, values in named.items() if values.notna().any()}
-    if not known:
-        return "not known, for no seed was run with both"
-    p_values = holm([paired_p(values) for values in known.values() if len(values) > 2])
-    counts = {count_seeds(len(values)) for values in known.values()}
-    parts = []
-    for name, values in known.items():
-        notes = []
-        if len(values) > 2:
-            p = p_values.pop(0)
-            notes.append(f"{p_text(p)}: {'a difference' if p < 1 - LEVEL else 'no difference shown'}")
-        if len(counts) > 1:
-            notes.append(count_seeds(len(values)))
-        part = f"{name} {in_words(values, unit, '+')}"
-        parts.append(f"{part} ({', '.join(notes)})" if notes else part)
-    if len(counts) == 1:
-        parts[-1] += f" ({counts.pop()})"
-    return "; ".join(parts)

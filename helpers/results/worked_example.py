@@ -3,7 +3,7 @@
 All numbers are computed with `normalization.py`. The page shows one method at a time by a switch without a script.
 """
 
-from collections.abc import Iterator
+from itertools import product
 
 import torch
 from pandas import DataFrame
@@ -14,9 +14,11 @@ from helpers.normalization import batch_norm, group_norm, layer_norm
 
 X = torch.tensor([[[1.0, 3], [5, 7], [0, 0], [2, 6]], [[5, 7], [9, 11], [2, 2], [4, 8]]]).unsqueeze(2)  # (2, 4, 1, 2)
 WATCHED = (0, 1, 0, 0)  # the 5: image 0, channel 1
-# Which (images, channels) share a mean with the 5, as slices of X.
-SHARED = {"layer": (slice(0, 1), slice(0, 4)), "group": (slice(0, 1), slice(0, 2)),
-          "batch": (slice(0, 2), slice(1, 2))}
+IMAGE = torch.arange(2).view(2, 1, 1, 1)
+CHANNEL = torch.arange(4).view(4, 1, 1)
+# True where a value of X shares its mean with the 5.
+SHARED = {"layer": (IMAGE == 0).expand_as(X), "group": ((IMAGE == 0) & (CHANNEL < 2)).expand_as(X),
+          "batch": (CHANNEL == 1).expand_as(X)}
 
 STYLE = """<style>
 .example [class^="for-"] { display: none }
@@ -70,17 +72,12 @@ def _rows(x: Tensor, form: str) -> str:
     head = "".join(f"<th colspan=2>channel {channel}</th>" for channel in range(4))
     rows = [f"<tr><td></td>{head}</tr>"]
     for image in range(2):
-        cells = "".join(_cells(x, image, form))
+        cells = ""
+        for index in product([image], range(4), [0], range(2)):
+            value = form.format(x[index].item())
+            if index == WATCHED:
+                value = f"<strong>{value}</strong>"
+            methods = " ".join(norm for norm, shared in SHARED.items() if shared[index])
+            cells += f'<td class="{methods}">{value}</td>'
         rows.append(f"<tr><th>image {image}</th>{cells}</tr>")
     return "".join(rows)
-
-
-def _cells(x: Tensor, image: int, form: str) -> Iterator[str]:
-    for channel in range(4):
-        methods = [norm for norm, (images, channels) in SHARED.items()
-                   if image in range(4)[images] and channel in range(4)[channels]]
-        for pixel in range(2):
-            value = form.format(x[image, channel, 0, pixel].item())
-            if (image, channel, 0, pixel) == WATCHED:
-                value = f"<strong>{value}</strong>"
-            yield f'<td class="{" ".join(methods)}">{value}</td>'

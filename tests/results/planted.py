@@ -21,6 +21,6 @@ def record(norm: str, seed: int, wrong, data: Dataset = DIGITS) -> dict:
     return made
 
 
-def with_errors(**numbers) -> list[dict]:
-    """One record a seed and norm, with so many errors, always on the same images: layer=(5, 6), batch=(7,)."""
-    return [record(norm, seed, range(number)) for norm in numbers for seed, number in enumerate(numbers[norm])]
+def arm(norm: str, *errors: int, data: Dataset = MNIST) -> list[dict]:
+    """Records with so many errors, seed by seed, always on the same images."""
+    return [record(norm, seed, range(number), data) for seed, number in enumerate(errors)]

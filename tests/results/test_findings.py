@@ -6,20 +6,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from planted import DIGITS, MNIST, record, with_errors
+from planted import DIGITS, MNIST, arm, record
 
-from helpers.config import RunConfig, Study
-from helpers.results import readings
-from helpers.results.findings import (
-    StudyResults,
-    answer_markdown,
-    findings,
-    findings_markdown,
-    save_results,
-    training_report,
-)
-from helpers.results.frames import final_frame, history_frame, shown_runs
-from helpers.results.readings import historical_reading
+from helpers.config import Study
+from helpers.results import findings, readings, words
+from helpers.results.findings import StudyResults, training_report
+from helpers.results.frames import final_frame, history_frame
 from helpers.results.tables import final_table
 from helpers.runs import store
 from helpers.runs.confirm import Confirmation
@@ -34,7 +26,20 @@ def results_of(records, data=DIGITS, study=None, failures=()):
 
 def findings_of(**numbers):
     """The findings of so many errors, seed by seed."""
-    return findings(results_of(with_errors(**numbers)))
+    return findings.findings(results_of([one for norm in numbers for one in arm(norm, *numbers[norm], data=DIGITS)]))
+
+
+def test_counts_lists_and_p_values():
+    assert [words.plural(n, "seed") for n in (0, 1, 1234)] == ["0 seeds", "1 seed", "1,234 seeds"]
+    assert [words.count_seeds(n) for n in (1, 2)] == ["one seed", "2 seeds"]
+    assert [words.join_words("abc"[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+    assert [words.p_text(p) for p in (0.0009, 0.0456, 0.96)] == ["p < 0.001", "p = 0.046", "p = 0.96"]
+
+
+def test_differences_over_seeds():
+    assert words.in_words([2.0, -0.001], sign="+") == "+2.00 and 0.00 points"
+    # 4.3027, t of 2 degrees of freedom, times 1 / sqrt(3)
+    assert words.in_words([1, 2, 3]) == "2.00 ± 2.48 points"
 
 
 def test_planted_tie_reads_as_a_tie():
@@ -53,14 +58,6 @@ def test_planted_difference_reads_as_one():
     assert findings_of(layer=MANY, group=FEW)[0].startswith("On made-up digits choose Group Normalization")
 
 
-@pytest.mark.parametrize(("layer", "group", "verdict"), [
-    (FEW, (25, 26, 24, 25, 27), "LayerNorm is better than GroupNorm by 20.0 ± 0.0"),
-    (FEW, (6, 7, 5, 6, 8), "are not told apart: LayerNorm leads"),  # always the same image
-    ((5, 6), (4, 5), "are not told apart: GroupNorm leads")])  # two seeds that agree by chance
-def test_verdict_on_seeds(layer, group, verdict):
-    assert any(verdict in sentence for sentence in findings_of(layer=layer, group=group))
-
-
 def test_a_verdict_is_corrected_for_the_number_of_pairs():
     pair = {"layer": FEW, "group": (6, 9, 6, 5, 11)}
     assert "is better than" in findings_of(**pair)[4]  # p = 0.047
@@ -68,17 +65,9 @@ def test_a_verdict_is_corrected_for_the_number_of_pairs():
     assert "no difference is shown" in said[0] and not any("is better" in sentence for sentence in said)
 
 
-def test_one_seed_names_no_winner_and_no_loser():
-    said = " ".join(findings_of(layer=[0], group=[100], batch=[50]))
-    assert said.startswith("On made-up digits one seed can't show which normalisation is best")
-    assert "better" not in said and "one seed can't tell" in said
-    behind = findings_of(layer=(5, 6), group=(6, 5), batch=[100])[0]
-    assert "behind" not in behind and "LayerNorm and L1 + BatchNorm are not told apart" in behind
-
-
 def test_historical_findings_are_for_mnist_alone():
     def historical(data):
-        said = findings(results_of([record("batch", 0, [1], data)], data))
+        said = findings.findings(results_of([record("batch", 0, [1], data)], data))
         return [sentence for sentence in said if "historical" in sentence]
 
     assert not historical(DIGITS)
@@ -88,15 +77,14 @@ def test_historical_findings_are_for_mnist_alone():
 
 def test_the_headline_is_the_confirmations(monkeypatch):
     """Twenty new seeds contradict the five of this notebook: they decide, and the five are named as exploratory."""
-    own = [record(norm, seed, range(number), MNIST)
-           for norm, number in (("layer", 40), ("group", 48)) for seed in (0, 1)]
+    own = arm("layer", 40, 40) + arm("group", 48, 48)
     rng = np.random.default_rng(0)
-    confirmed = [record(norm, seed, range(number + rng.integers(5)), MNIST)
-                 for norm, number in (("layer", 60), ("group", 50), ("batch", 70)) for seed in range(20)]
-    control = [record("batch", seed, range(50 + rng.integers(5)), MNIST) for seed in range(20)]
+    layer, group, batch, free = np.array([[60], [50], [70], [50]]) + rng.integers(5, size=(4, 20))
+    confirmed = arm("layer", *layer) + arm("group", *group) + arm("batch", *batch)
+    control = arm("batch", *free)
     found = Confirmation(confirmed, control, 80)
     monkeypatch.setattr(Confirmation, "find", lambda *arguments, **options: found)
-    said = findings(results_of(own, MNIST))
+    said = findings.findings(results_of(own, MNIST))
     assert said[0].startswith("On made-up digits choose Group Normalization: it is better than LayerNorm and L1")
     assert "(20 seeds, announced before the first was run)" in said[3] and "GroupNorm 99.48 % (" in said[3]
     assert said[1].startswith("Where accuracy does not decide, choose by cost: LayerNorm learns 75,080 parameters")
@@ -106,37 +94,33 @@ def test_the_headline_is_the_confirmations(monkeypatch):
     assert said[7].startswith("Its penalty puts L1 + BatchNorm behind")
     assert "this notebook (LayerNorm 8.0 images ahead of GroupNorm, 2 seeds)" in said[2]
     found.control.pop()
-    said = findings(results_of(own, MNIST))
+    said = findings.findings(results_of(own, MNIST))
     assert said[0].startswith("In exploratory runs on made-up digits choose Layer") and "2 seeds" in said[5]
     assert said[2].startswith("79 of 80 runs of the confirmation are there; they are not")
     results = results_of(own, MNIST, failures=["batch, seed 0: full"])
-    answer = answer_markdown(results)
+    answer = findings.answer_markdown(results)
     assert "**A run failed.** batch, seed 0: full" in answer and all(sentence in answer for sentence in said[:3])
-    assert findings_markdown(results).splitlines() == [  # the historical run has a section of its own
-        f"- {sentence}" for sentence in findings(results)[3:] if "historical run" not in sentence]
+    assert findings.findings_markdown(results).splitlines() == [  # the historical run has a section of its own
+        f"- {sentence}" for sentence in findings.findings(results)[3:] if "historical run" not in sentence]
 
 
 def test_failed_runs_are_told_and_not_shown_as_flawless():
     study = Study(seeds=(0, 1))
     records = [record("layer", 1, [1, 2]), record("group", 0, [1]), record("group", 1, [3])]
-    said = findings(results_of(records, study=study))
+    said = findings.findings(results_of(records, study=study))
     assert "3 of 6 runs failed" in said[3] and "the number of seeds differs" in said[2]
-    assert shown_runs(records) == (["layer", "group"], 1)
-    assert findings(results_of(records[:1], study=study))[0].endswith("alone was trained to the end.")
-    assert findings(results_of(records[:1], study=Study(norms=("layer",))))[0].endswith("alone was trained.")
+    assert findings.findings(results_of(records[:1], study=study))[0].endswith("alone was trained to the end.")
+    assert findings.findings(results_of(records[:1], study=Study(norms=("layer",))))[0].endswith("alone was trained.")
     report = training_report(results_of(records, failures=["batch, seed 0: full"]))
     assert "**Failed:** batch, seed 0: full." in report and "published" not in report
 
 
 def test_runs_trained_here_are_told_from_published_ones_and_stand_beside_them(monkeypatch):
     """LayerNorm: 3 wrong here, 2 in the published run of the same seed, 2 to 4 in all; GroupNorm 9, 5, 5 to 6."""
-    published = [record("layer", seed, range(number)) for seed, number in enumerate((2, 4))]
-    published += [record("group", seed, range(number)) for seed, number in enumerate((5, 6))]
-    by_id = {readings.hardware_independent_id(RunConfig.from_dict(one["config"]), DIGITS.fingerprint): one
-             for one in published}
+    published = arm("layer", 2, 4, data=DIGITS) + arm("group", 5, 6, data=DIGITS)
     for module in (readings, store):
-        monkeypatch.setattr(module, "published_records", lambda: by_id)
-    here = [record("layer", 0, range(3)), record("group", 0, range(9))]
+        monkeypatch.setattr(module, "published_records", lambda: dict(enumerate(published)))
+    here = arm("layer", 3, data=DIGITS) + arm("group", 9, data=DIGITS)
     taken = store.reusable_records(Study(seeds=(0, 1)))
     assert [one["config"]["seed"] for one in taken.values()] == [1, 1]
     assert len(store.reusable_records(Study(reuse_records=True))) == 4
@@ -159,7 +143,7 @@ def test_beside_the_historical_run():
     layer = history("layer", 20, 99.35, 99.39, 99.43)
     batch = history("batch", 18, 97.0, 98.0, 97.5)
     # 7.6488, t of 2 degrees of freedom at 1 - 0.05 / 6, times std times sqrt(1 + 1/3)
-    assert historical_reading(pd.concat([layer, history("group", 20, 99.59, 99.60, 99.61), batch])) == (
+    assert readings.historical_reading(pd.concat([layer, history("group", 20, 99.59, 99.60, 99.61), batch])) == (
         "The historical run ends, beside the range of ours: LayerNorm inside; GroupNorm outside; L1 + BatchNorm "
         "inside, but so wide a range that hardly any run is outside.\n\n"
         "At the historical run's last epoch: LayerNorm 99.37 % there, 99.39 % here (99.04 to 99.74: inside); "
@@ -167,30 +151,30 @@ def test_beside_the_historical_run():
         "L1 + BatchNorm 97.46 % there, 97.50 % here (93.08 to 100.00: inside, but so wide "
         "a range that hardly any run is outside). "
         "In brackets the range in which one further seed ends, all 3 at once, 95 times in 100.")
-    alone = historical_reading(layer)  # 4.3027
+    alone = readings.historical_reading(layer)  # 4.3027
     assert alone.endswith("99.39 % here (99.19 to 99.59: inside). "
                           "In brackets the range in which one further seed ends 95 times in 100.")
     free = history("batch", 18, 99.0, 99.1, 99.0)  # 2.0, 1.1 and 1.5: 1.53 ± 4.3027 * 0.4509 / sqrt(3)
-    assert historical_reading(batch, free).split("\n\n")[0].endswith(
+    assert readings.historical_reading(batch, free).split("\n\n")[0].endswith(
         "takes BatchNorm from 97.50 to 99.03 % in epoch 18: the penalty cost 1.53 ± 1.12 points (3 seeds).")
-    assert "cost 2.00 and 1.10 points (2 seeds)." in historical_reading(batch, free[free.seed < 2])
-    assert historical_reading(layer, history_frame([])) == alone
-    assert historical_reading(layer[layer.seed == 0]).endswith("LayerNorm 99.37 % there, 99.35 % here.")
-    assert "can't stand beside it" in historical_reading(layer.assign(dataset="digits"))
-    assert "too short" in historical_reading(layer[layer.epoch < 5])
+    assert "cost 2.00 and 1.10 points (2 seeds)." in readings.historical_reading(batch, free[free.seed < 2])
+    assert readings.historical_reading(layer, history_frame([])) == alone
+    assert readings.historical_reading(layer[layer.seed == 0]).endswith("LayerNorm 99.37 % there, 99.35 % here.")
+    assert "can't stand beside it" in readings.historical_reading(layer.assign(dataset="digits"))
+    assert "too short" in readings.historical_reading(layer[layer.epoch < 5])
 
 
-@pytest.mark.parametrize("records", [[], with_errors(layer=(1, 2), batch=(3, 1))])
+@pytest.mark.parametrize("records", [[], arm("layer", 1, 2, data=DIGITS) + arm("batch", 3, 1, data=DIGITS)])
 def test_files_hold_what_the_frames_hold(records, tmp_path):
     results = results_of(records, failures=["group, seed 0: failed"])
-    save_results(tmp_path, results)
+    findings.save_results(tmp_path, results)
     table = pd.read_csv(tmp_path / "results.csv")
     expected = history_frame(records).astype({"num_groups": float})  # a column of None is one of nan in a file
     pd.testing.assert_frame_equal(table, expected, check_dtype=bool(records))
     content = json.loads((tmp_path / "summary.json").read_text())
     assert (content["dataset"], content["num_runs"]) == ("digits", len(records))
     assert content["failures"] == ["group, seed 0: failed"]
-    assert content["findings"] == findings(results)
+    assert content["findings"] == findings.findings(results)
     assert records or content["findings"] == ["No run finished, so there is nothing to report."]
     accuracies = {row["norm"]: row["val_accuracy"] for row in content["variants"]}
     assert accuracies == (pytest.approx({"layer": 99.85, "batch": 99.8}) if records else {})

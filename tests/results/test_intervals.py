@@ -16,16 +16,16 @@ def test_wilson_interval_of_published_examples(correct, total, low, high):
 
 def test_t_interval_is_the_textbooks():
     values = [99.5, 99.6, 99.55, 99.65, 99.45]  # t(0.975, 4) = 2.776; s = 0.0790569
-    assert intervals.t_interval(values) == pytest.approx((99.4518395, 99.6481605), abs=1e-5)
+    assert intervals.half_width(values) == pytest.approx(0.0981605, abs=1e-5)
     assert np.isnan(intervals.half_width([1.0])) and intervals.half_width([2.0, 2.0]) == 0
 
 
 def test_one_further_value_lies_in_the_prediction_interval():
     """95 times in 100, whatever the five values before it were."""
-    draws = np.random.default_rng(0).normal(3, 2, (4000, 6))
+    draws = np.random.default_rng(0).normal(3, 2, (1000, 6))
     half = [intervals.prediction_half_width(row[:5]) for row in draws]
     hits = abs(draws[:, 5] - draws[:, :5].mean(axis=1)) <= half
-    assert np.mean(hits) == pytest.approx(0.95, abs=0.01)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.02)
 
 
 def test_mcnemar_is_the_sign_test():

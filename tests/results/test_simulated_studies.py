@@ -54,7 +54,7 @@ def test_paired_t_on_these_images(by_image, by_seed):
     covered = np.abs(apart.mean(1) - 7.0) <= [half_width(row) for row in apart]
     assert 0.936 <= covered.mean() <= 0.964
     if by_seed <= 0.01:
-        assert np.mean([paired_p(row) < 0.05 for row in apart]) > 0.9
+        assert np.mean([paired_p(row) < 0.05 for row in apart[:200]]) > 0.9
 
 
 @WORLDS
@@ -63,8 +63,8 @@ def test_equivalence(by_image, by_seed):
     rng = np.random.default_rng(2)
     at_the_margin = differences(rng, by_image, by_seed, MARGIN)
     assert np.mean([equivalence_p(row, MARGIN) < 0.05 for row in at_the_margin]) <= 0.064
-    equal = differences(rng, by_image, by_seed)
     if by_seed <= 0.01:
+        equal = differences(rng, by_image, by_seed)[:200]  # enough to see power
         assert np.mean([equivalence_p(row, MARGIN) < 0.05 for row in equal]) > 0.55
 
 
@@ -91,20 +91,21 @@ def test_coverage_on_new_images(by_image, by_seed):
 
 
 def test_crossed_interval_is_the_bootstraps():
-    """10,000 draws of seeds and images, independent of each other, give the variance that is computed."""
+    """10,000 draws of seeds and images, independent of each other, give its variance, less two interactions."""
     rng = np.random.default_rng(5)
-    outcomes = study(rng, 0.1, 0.04, 4.0, new_images=True)
+    outcomes = study(rng, 0.1, 0.01, 4.0, new_images=True)
     num_seeds, num_hard = outcomes.shape
-    easy = 1 - num_hard / NUM_IMAGES
-    seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), 10_000) / num_seeds
-    images = rng.multinomial(NUM_IMAGES, [*np.full(num_hard, 1 / NUM_IMAGES), easy], 10_000)[:, :-1]
-    drawn = ((seeds @ outcomes) * images).sum(1).var()
     whole = np.pad(outcomes, ((0, 0), (0, NUM_IMAGES - num_hard)))
-    left = whole - whole.mean(0) - whole.mean(1, keepdims=True) + whole.mean()
-    interaction = np.square(left).sum() / (num_seeds - 1) / (NUM_IMAGES - 1) * NUM_IMAGES / num_seeds
-    by_seed = outcomes.sum(1).var(ddof=1) / num_seeds
-    variance = drawn - 2 * interaction + by_seed / num_seeds  # seeds are drawn from 20, not from all
-    freedom = variance**2 / (by_seed**2 / (num_seeds - 1) + (variance - by_seed) ** 2 / (NUM_IMAGES - 1))
-    expected = stats.t.ppf(0.975, freedom) * variance**0.5
-    assert crossed_half_width(outcomes, NUM_IMAGES) == pytest.approx(expected, rel=0.02)
+    left = np.square(whole - whole.mean(0) - whole.mean(1, keepdims=True) + whole.mean()).sum()
+    images = NUM_IMAGES * whole.mean(0).var() + left / num_seeds**2
+    drawn_seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), 10_000) / num_seeds
+    chances = [*np.full(num_hard, 1 / NUM_IMAGES), 1 - num_hard / NUM_IMAGES]  # the last: all easy images
+    drawn_images = rng.multinomial(NUM_IMAGES, chances, 10_000)[:, :-1]
+    drawn = ((drawn_seeds @ outcomes) * drawn_images).sum(1).var()
+    assert drawn == pytest.approx(images + outcomes.sum(1).var() / num_seeds, rel=0.03)
+    images -= 2 * left / (num_seeds - 1) / (NUM_IMAGES - 1) * NUM_IMAGES / num_seeds
+    seeds = outcomes.sum(1).var(ddof=1) / num_seeds
+    freedom = (seeds + images) ** 2 / (seeds**2 / (num_seeds - 1) + images**2 / (NUM_IMAGES - 1))
+    expected = stats.t.ppf(0.975, freedom) * (seeds + images) ** 0.5
+    assert images > 0 and crossed_half_width(outcomes, NUM_IMAGES) == pytest.approx(expected, rel=1e-9)
     assert np.isnan(crossed_half_width(outcomes[:1], NUM_IMAGES))
