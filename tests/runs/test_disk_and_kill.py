@@ -143,14 +143,6 @@ def test_a_disk_that_can_not_be_read_spoils_nothing(store, make_config):
     assert not failures
 
 
-def test_a_file_where_a_folder_belongs_is_one_line(store, make_config):
-    store.run(make_config("layer")).folder.write_text("")
-    records, failures = train_all([make_config("layer"), make_config("group")], store, workers=1)
-    assert len(records) == 1
-    assert failures[0].startswith("layer, seed 0: ")
-    assert "\n" not in failures[0]
-
-
 def test_a_killed_report_goes_on(tmp_path):
     """SIGKILL to `python -m helpers.report` in the middle of the training, then the same command again."""
     runs_dir = tmp_path / "runs"
