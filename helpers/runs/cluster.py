@@ -1,30 +1,27 @@
 """Runs side by side in the processes of a Dask cluster: one on this machine, or one that is already there."""
 
-import contextlib
 import copy
 import errno
-import hashlib
-import importlib.resources
+import os
 import shutil
 import tempfile
 import threading
 import time
-import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 
 from helpers.config import ParameterError, RunConfig
 from helpers.data import Dataset
-from helpers.files import ROOT, read_file, write_atomically
+from helpers.files import ROOT
 from helpers.machine import torch_version
 from helpers.runs.connect import connect, has_workers
 from helpers.runs.one import Outcome, disk_failed, fit, train_one
 from helpers.runs.progress import OnProgress
 from helpers.runs.store import Run, run_id
-from helpers.training import DivergedError
+from helpers.training import VERSION, DivergedError
 
 CHECK_SECONDS = 5   # between two looks at whether there are workers
 TOLD_SECONDS = 60   # without any
@@ -37,9 +34,6 @@ def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: in
 
     workers: processes of a cluster on this machine, gone when all is done; with a `scheduler`, its own are taken.
     """
-    folder = todo[0].folder.parent
-    if not read_mark(folder):
-        write_atomically(folder / ".id", uuid.uuid4().hex.encode())
     with connect(workers, scheduler) as client:
         if scheduler:
             _send_code(client)
@@ -48,7 +42,7 @@ def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: in
         with warnings.catch_warnings():  # a task that holds the data can be repeated when a worker dies with its copy;
             warnings.filterwarnings("ignore", "Sending large graph")  # what is scattered would be lost
             data = client.submit(copy.copy, todo[0].data, pure=False)
-        shared = (data, str(folder), read_mark(folder), software())
+        shared = (data, str(todo[0].folder.parent), software())
         runs = {client.submit(train_on_worker, run.config, *shared, key=run.id, retries=2): run for run in todo}
         waiting = set(runs)
         for future in _as_completed(client, runs):
@@ -111,8 +105,11 @@ def _keep(run: Run, record: dict) -> None:
         warnings.warn(f"{disk_failed(run, error).error}; the record is this study's alone", stacklevel=3)
 
 
-def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, expected: dict[str, str]) -> Outcome:
-    """A run in a worker's process: in the client's folder if its `mark` is found there, else in memory alone."""
+def train_on_worker(config: RunConfig, data: Dataset, folder: str, expected: Mapping) -> Outcome:
+    """A run in a worker's process: in the client's folder of runs where the worker has one too, else in memory alone.
+
+    On another machine it may be a folder of its own. What it finds there is this run's: it is known by its content.
+    """
     from distributed import get_worker
 
     worker = get_worker()
@@ -124,7 +121,7 @@ def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, ex
 
     try:
         with _ONE_AT_A_TIME:  # the random state is the process's: a worker with several threads trains one by one
-            if read_mark(Path(folder)) == mark:
+            if os.path.isdir(folder):
                 try:
                     return Outcome(train_one(run, tell))
                 except OSError as error:
@@ -138,38 +135,18 @@ def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, ex
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def read_mark(folder: Path) -> str:
-    """What tells this folder of runs from one of the same path on another machine; empty where there is none."""
-    with contextlib.suppress(OSError):
-        return (read_file(folder / ".id") or b"").decode(errors="replace")
-    return ""
-
-
-def software() -> dict[str, str]:
+def software() -> dict[str, object]:
     """What must be the same for the same bits."""
-    return {"torch": torch_version(), "code": _CODE}
+    return {"torch": torch_version(), "training code": VERSION}
 
 
-def check_software(expected: dict[str, str], dask_worker) -> None:
+def check_software(expected: Mapping, dask_worker) -> None:
     """Refuses a worker whose software is not the `expected`. `Client.run` gives a `dask_worker` to a function."""
     found = software()
     for what, version in expected.items():
         if found[what] != version:
             raise ParameterError(f"scheduler: the worker at {dask_worker.address} has {what} {found[what]}, this "
                                  f"process has {version}; the results would differ")
-
-
-def _modules(folder) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of all modules in a folder of a package, which may lie in a zip file."""
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _modules(entry)
-        elif entry.name.endswith(".py"):
-            yield entry.name, entry.read_bytes()
-
-
-# A digest of the code as it was imported: what lies on the disk may have changed since.
-_CODE = hashlib.sha256(repr(sorted(_modules(importlib.resources.files("helpers")))).encode()).hexdigest()[:12]
 
 
 def _send_code(client) -> None:
