@@ -36,7 +36,7 @@ def fits(monkeypatch):
 @pytest.mark.slow
 def test_runs_side_by_side_give_the_bits_of_runs_alone(store, make_config, tmp_path):
     """The whole record, whatever number of threads the caller has."""
-    configs = [make_config(norm, seed) for norm in ("layer", "group", "batch") for seed in (0, 1)]
+    configs = [make_config("layer"), make_config("group"), make_config("batch"), make_config("batch", 1)]
     beside, failures = train_all(configs, store, workers=2)
     assert not failures
     assert "batch_statistics" in beside[-1]
