@@ -16,15 +16,7 @@ from pathlib import Path
 
 from helpers.config import ParameterError, RunConfig, Study
 from helpers.data import Dataset
-from helpers.files import (
-    RECORDS,
-    clear_debris,
-    locked,
-    read_file,
-    set_aside,
-    writable_folder,
-    write_atomically,
-)
+from helpers.files import RECORDS, clear_debris, locked, read_file, set_aside, writable_folder, write_atomically
 from helpers.machine import environment
 from helpers.runs.checkpoint import Checkpoint, identity
 from helpers.training import VERSION

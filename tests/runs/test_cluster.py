@@ -62,11 +62,6 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.fixture
-def store(tiny_data, tmp_path) -> Store:
-    return Store(tmp_path / "there", tiny_data)
-
-
-@pytest.fixture
 def train_here(tiny_data, tmp_path):
     """Trains in this process; the records without the clock."""
     def train(configs):

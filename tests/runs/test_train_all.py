@@ -22,11 +22,6 @@ from helpers.training import DivergedError
 
 
 @pytest.fixture
-def store(tiny_data, tmp_path) -> Store:
-    return Store(tmp_path / "runs", tiny_data)
-
-
-@pytest.fixture
 def fits(monkeypatch):
     """Counts what is really trained in this process."""
     monkeypatch.setattr(one, "fit", mock.Mock(wraps=one.fit))

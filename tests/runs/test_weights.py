@@ -9,14 +9,8 @@ from support import make_run_config
 from helpers.files import RECORDS
 from helpers.results.networks import find_weights
 from helpers.runs.one import train_one
-from helpers.runs.store import Store
 from helpers.runs.weights import FILE_NAME, load_network, read_weights
 from helpers.training import evaluate
-
-
-@pytest.fixture
-def store(tiny_data, tmp_path) -> Store:
-    return Store(tmp_path, tiny_data)
 
 
 @pytest.mark.parametrize("norm", ["layer", "batch"])
