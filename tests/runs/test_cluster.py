@@ -109,7 +109,7 @@ def test_results_travel_back_where_no_folder_is_shared(
         raise OSError(errno.EROFS, "Read-only file system")
 
     def elsewhere(config, data, folder, expected):
-        return cluster.train_on_worker(config, data, "/no/such/folder", expected)
+        return cluster.train_on_worker(config, data, f"{__file__}/no folder", expected)
 
     if folder_is == "read-only":
         on_worker("train_one", refuse)
