@@ -2,13 +2,15 @@
 
 import copy
 import errno
+import hashlib
+import importlib.resources
 import os
 import shutil
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from helpers.runs.connect import connect, has_workers
 from helpers.runs.one import Outcome, disk_failed, fit, train_one
 from helpers.runs.progress import OnProgress
 from helpers.runs.store import Run, run_id
-from helpers.training import VERSION, DivergedError
+from helpers.training import DivergedError
 
 CHECK_SECONDS = 5   # between two looks at whether there are workers
 TOLD_SECONDS = 60   # without any
@@ -105,7 +107,7 @@ def _keep(run: Run, record: dict) -> None:
         warnings.warn(f"{disk_failed(run, error).error}; the record is this study's alone", stacklevel=3)
 
 
-def train_on_worker(config: RunConfig, data: Dataset, folder: str, expected: Mapping) -> Outcome:
+def train_on_worker(config: RunConfig, data: Dataset, folder: str, expected: dict[str, str]) -> Outcome:
     """A run in a worker's process: in the client's folder of runs where the worker has one too, else in memory alone.
 
     On another machine it may be a folder of its own. What it finds there is this run's: it is known by its content.
@@ -135,18 +137,31 @@ def train_on_worker(config: RunConfig, data: Dataset, folder: str, expected: Map
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def software() -> dict[str, object]:
+def software() -> dict[str, str]:
     """What must be the same for the same bits."""
-    return {"torch": torch_version(), "training code": VERSION}
+    return {"torch": torch_version(), "code": _CODE}
 
 
-def check_software(expected: Mapping, dask_worker) -> None:
+def check_software(expected: dict[str, str], dask_worker) -> None:
     """Refuses a worker whose software is not the `expected`. `Client.run` gives a `dask_worker` to a function."""
     found = software()
     for what, version in expected.items():
         if found[what] != version:
             raise ParameterError(f"scheduler: the worker at {dask_worker.address} has {what} {found[what]}, this "
                                  f"process has {version}; the results would differ")
+
+
+def _modules(folder) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of all modules in a folder of a package, which may lie in a zip file."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _modules(entry)
+        elif entry.name.endswith(".py"):
+            yield entry.name, entry.read_bytes()
+
+
+# A digest of the code as it was imported: what lies on the disk may have changed since.
+_CODE = hashlib.sha256(repr(sorted(_modules(importlib.resources.files("helpers")))).encode()).hexdigest()[:12]
 
 
 def _send_code(client) -> None:
