@@ -7,18 +7,7 @@ and `Checked` checks all fields when an object is made (`parameters.py`).
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from helpers.parameters import (
-    Checked,
-    Parameters,
-    Rule,
-    integer,
-    is_path,
-    list_of,
-    number,
-    one_of,
-    optional,
-    parameter,
-)
+from helpers.parameters import Checked, Parameters, Rule, integer, is_path, list_of, number, one_of, optional, parameter
 from helpers.parameters import OneLineError as OneLineError
 from helpers.parameters import ParameterError as ParameterError
 from helpers.parameters import check_name as check_name

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.config import RunConfig
-from helpers.model import Net, build_model
+from helpers.model import Net
 
 
 def accelerate(net: Net, precision: str = "float32") -> Net:
@@ -29,12 +28,6 @@ def accelerate(net: Net, precision: str = "float32") -> Net:
                     layer.inplace = isinstance(before, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d)
     net.precision = precision
     return net.to(memory_format=torch.channels_last)
-
-
-def fast_model(config: RunConfig) -> Net:
-    """The accelerated network of a run, with the weights of its seed."""
-    net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed)
-    return accelerate(net, config.recipe.precision)
 
 
 class FastNet(Net):

@@ -53,7 +53,7 @@ class State:
 def start(config: RunConfig, net: nn.Module | None = None) -> State:
     """A run before its first update. `net` has the weights of the run's seed; None builds a plain one, in float32.
 
-    The study passes the same network made faster, in the recipe's precision: `fast_layers.fast_model(config)`.
+    The study passes the same network made faster, in the recipe's precision: `runs.checkpoint.fresh_state(config)`.
     """
     if net is None:
         net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed)

@@ -125,7 +125,7 @@ SANE = {
 }
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
 @given(values=st.data())
 def test_any_parameters_train_two_steps_or_are_refused_in_one_line(tiny_data, values):
     names = values.draw(st.lists(st.sampled_from([*Study.rules()]), unique=True, max_size=4))

@@ -10,30 +10,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.config import ALL_NORMS, VARIANTS
-from helpers.fast_layers import FAST, Dropout, GroupNorm, accelerate, dropped_indices, fast_model
+from helpers.fast_layers import Dropout, GroupNorm, accelerate, dropped_indices
 from helpers.model import build_model
-
-FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-@pytest.mark.parametrize("memory_format", FORMATS)
-@pytest.mark.parametrize("plain", [
-    nn.LayerNorm([6, 4, 5]), nn.LayerNorm([6, 4, 5], elementwise_affine=False), nn.GroupNorm(2, 6),
-    nn.Conv2d(6, 4, 1, bias=False), nn.Conv2d(6, 4, 3, padding=1, bias=False)], ids=str)
-def test_each_fast_layer_is_torchs(plain, memory_format):
-    plain.double()
-    for parameter in plain.parameters():
-        nn.init.normal_(parameter)
-    fast = copy.deepcopy(plain)
-    fast.__class__ = FAST[type(plain)]
-    x = noise(7, 6, 4, 5).contiguous(memory_format=memory_format).requires_grad_()
-    expected = with_gradients(plain(x), [x, *plain.parameters()])
-    assert_close(with_gradients(fast(x), [x, *fast.parameters()]), expected)
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(16, 2), (32, 2), (12, 4)])
@@ -47,6 +30,8 @@ def test_group_norm_in_bfloat16(channels, groups):
 @pytest.mark.parametrize("norm", ALL_NORMS)
 def test_accelerate_keeps_the_function(norm, training):
     plain = build_model(norm, dropout=0.0 if training else 0.5).double()
+    for parameter in plain.parameters():  # among weights of one a misplaced one is not seen
+        nn.init.normal_(parameter, std=0.5)
     images = noise(4, 1, 28, 28)
     plain(images)  # moves the running statistics
     plain.train(training)
@@ -62,12 +47,6 @@ def test_dropout_in_place_spoils_no_gradient(norm):
     net = accelerate(build_model(norm, dropout=0.1))
     net(torch.randn(4, 1, 28, 28)).sum().backward()  # autograd refuses what is overwritten
     assert all(p.grad.isfinite().all() for p in net.parameters())
-
-
-def test_fast_model_is_that_of_its_config(make_config):
-    net = fast_model(make_config("batch", seed=3, dropout=0.1, precision="bfloat16"))
-    assert_close(net.state_dict(), build_model("batch", seed=3).state_dict(), rtol=0, atol=0)
-    assert net.precision == "bfloat16" and net.layers[0][3].p == 0.1
 
 
 @pytest.mark.parametrize("norm", VARIANTS)
@@ -86,7 +65,7 @@ def test_bfloat16_activations_give_the_gradients_of_float32_but_for_rounding(nor
     assert torch.equal(full.eval()(images), reduced.eval()(images)), "evaluation is in float32"
 
 
-@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("inplace", [False, True])
 def test_dropout_is_torchs_with_its_own_mask(memory_format, inplace):
     x = 1 + torch.rand(16, 8, 24, 24)  # no zero in it

@@ -35,6 +35,14 @@ def bits(state) -> list:
     return [state.history, [p.tolist() for p in state.validated.parameters()]]
 
 
+def test_a_fast_run_starts_with_the_weights_of_the_plain_one(make_config):
+    config = make_config("batch", seed=3, dropout=0.1, precision="bfloat16")
+    fast = fresh_state(config).net
+    assert_close(fast.state_dict(), build_model("batch", seed=3).state_dict(), rtol=0, atol=0)
+    assert_close(fast.state_dict(), start(config).net.state_dict(), rtol=0, atol=0)
+    assert fast.precision == "bfloat16" and fast.layers[0][3].p == 0.1
+
+
 @pytest.mark.parametrize("batch_size", [7, 30, 1])
 def test_evaluation_is_the_mean_over_images_whatever_the_batches(tiny_data, make_config, begin, batch_size):
     net = begin(make_config("batch")).net
@@ -144,9 +152,9 @@ def test_the_average_is_validated_where_there_is_one(train, tiny_data, make_conf
 
 
 def test_it_learns(train, make_config):
-    row = train(make_config("batch", num_epochs=30, l1_lambda=0.0, **STILL)).history[-1]
+    row = train(make_config("batch", num_epochs=12, l1_lambda=0.0, **STILL)).history[-1]
     assert row["val_accuracy"] > 90, "ten squares in ten positions"
-    assert (row["epoch"], row["l1_penalty"]) == (30, 0.0)
+    assert (row["epoch"], row["l1_penalty"]) == (12, 0.0)
 
 
 def test_diverging_run_says_when_and_why(train, make_config):

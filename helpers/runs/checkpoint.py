@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,17 @@ from torch import Tensor
 
 from helpers.config import RunConfig
 from helpers.data import Dataset
-from helpers.fast_layers import fast_model
+from helpers.fast_layers import accelerate
 from helpers.files import read_file, set_aside, write_atomically
+from helpers.model import build_model
 from helpers.runs.weights import FILE_NAME, write_weights
 from helpers.training import VERSION, State, start
-
-HISTORY_COLUMNS = {"epoch", "lr", "train_loss", "l1_penalty", "train_accuracy", "val_loss", "val_accuracy",
-                   "val_correct", "seconds"}
 
 
 def fresh_state(config: RunConfig) -> State:
     """A run before its first update, on the fast layers."""
-    return start(config, fast_model(config))
+    net = build_model(config.norm, config.num_groups or 2, config.recipe.dropout, config.seed)
+    return start(config, accelerate(net, config.recipe.precision))
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,12 @@ class Checkpoint:
         content = torch.load(io.BytesIO(written[:-32]), map_location=self.config.device, weights_only=True)
         if content["run"] != identity(self.config, self.data.fingerprint):
             raise ValueError("it is another run's")
-        check_history(content["history"], self.config.num_epochs)
         state = fresh_state(self.config)
         state.net.load_state_dict(content["net"])
         if state.average is not None:
             state.average.load_state_dict(content["average"])
         for index, momentum in enumerate(momenta(state.optimizer)):
-            saved = content["optimizer"]["state"][index]["momentum_buffer"]
-            if (saved.shape, saved.dtype) != (momentum.shape, momentum.dtype):
-                raise ValueError("its momenta are not this network's")
-            momentum.copy_(saved)  # an optimizer would take any tensor, and crash in its next step
+            momentum.copy_(content["optimizer"]["state"][index]["momentum_buffer"])
         state.history = content["history"]
         return state
 
@@ -98,16 +92,3 @@ def momenta(optimizer: torch.optim.Optimizer) -> list[Tensor]:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             tensors.append(state["momentum_buffer"])
     return tensors
-
-
-def check_history(history: list[dict], num_epochs: int) -> None:
-    """Raises when `history` can't be the rows of the first epochs of a run of `num_epochs`."""
-    if not 0 < len(history) <= num_epochs:
-        raise ValueError("its history is not a run's")
-    for epoch, row in enumerate(history, 1):
-        if set(row) != HISTORY_COLUMNS or row["epoch"] != epoch or not all(map(_is_number, row.values())):
-            raise ValueError(f"its history is not a run's in epoch {epoch}")
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

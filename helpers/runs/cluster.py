@@ -1,15 +1,14 @@
 """Runs side by side in the processes of a Dask cluster: one on this machine, or one that is already there."""
 
-import contextlib
 import copy
 import errno
 import hashlib
 import importlib.resources
+import os
 import shutil
 import tempfile
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from helpers.config import ParameterError, RunConfig
 from helpers.data import Dataset
-from helpers.files import ROOT, read_file, write_atomically
+from helpers.files import ROOT
 from helpers.machine import torch_version
 from helpers.runs.connect import connect, has_workers
 from helpers.runs.one import Outcome, disk_failed, fit, train_one
@@ -37,9 +36,6 @@ def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: in
 
     workers: processes of a cluster on this machine, gone when all is done; with a `scheduler`, its own are taken.
     """
-    folder = todo[0].folder.parent
-    if not read_mark(folder):
-        write_atomically(folder / ".id", uuid.uuid4().hex.encode())
     with connect(workers, scheduler) as client:
         if scheduler:
             _send_code(client)
@@ -48,7 +44,7 @@ def train_side_by_side(todo: Sequence[Run], on_progress: OnProgress, workers: in
         with warnings.catch_warnings():  # a task that holds the data can be repeated when a worker dies with its copy;
             warnings.filterwarnings("ignore", "Sending large graph")  # what is scattered would be lost
             data = client.submit(copy.copy, todo[0].data, pure=False)
-        shared = (data, str(folder), read_mark(folder), software())
+        shared = (data, str(todo[0].folder.parent), software())
         runs = {client.submit(train_on_worker, run.config, *shared, key=run.id, retries=2): run for run in todo}
         waiting = set(runs)
         for future in _as_completed(client, runs):
@@ -111,8 +107,11 @@ def _keep(run: Run, record: dict) -> None:
         warnings.warn(f"{disk_failed(run, error).error}; the record is this study's alone", stacklevel=3)
 
 
-def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, expected: dict[str, str]) -> Outcome:
-    """A run in a worker's process: in the client's folder if its `mark` is found there, else in memory alone."""
+def train_on_worker(config: RunConfig, data: Dataset, folder: str, expected: dict[str, str]) -> Outcome:
+    """A run in a worker's process: in the client's folder of runs where the worker has one too, else in memory alone.
+
+    On another machine it may be a folder of its own. What it finds there is this run's: it is known by its content.
+    """
     from distributed import get_worker
 
     worker = get_worker()
@@ -124,7 +123,7 @@ def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, ex
 
     try:
         with _ONE_AT_A_TIME:  # the random state is the process's: a worker with several threads trains one by one
-            if read_mark(Path(folder)) == mark:
+            if os.path.isdir(folder):
                 try:
                     return Outcome(train_one(run, tell))
                 except OSError as error:
@@ -136,13 +135,6 @@ def train_on_worker(config: RunConfig, data: Dataset, folder: str, mark: str, ex
 
 
 _ONE_AT_A_TIME = threading.Lock()
-
-
-def read_mark(folder: Path) -> str:
-    """What tells this folder of runs from one of the same path on another machine; empty where there is none."""
-    with contextlib.suppress(OSError):
-        return (read_file(folder / ".id") or b"").decode(errors="replace")
-    return ""
 
 
 def software() -> dict[str, str]:

@@ -16,17 +16,9 @@ from pathlib import Path
 
 from helpers.config import ParameterError, RunConfig, Study
 from helpers.data import Dataset
-from helpers.files import (
-    RECORDS,
-    clear_debris,
-    locked,
-    read_file,
-    set_aside,
-    writable_folder,
-    write_atomically,
-)
+from helpers.files import RECORDS, clear_debris, locked, read_file, set_aside, writable_folder, write_atomically
 from helpers.machine import environment
-from helpers.runs.checkpoint import Checkpoint, check_history, identity
+from helpers.runs.checkpoint import Checkpoint, identity
 from helpers.training import VERSION
 
 SEAL = ', "sha256": "'  # what a sealed line ends in, with the digest of all before it
@@ -153,8 +145,7 @@ def _check_record(record: dict) -> str:
     """Its hardware-independent id. Raises when it is not whole or not its configuration's."""
     config = RunConfig.from_dict(record["config"])
     fingerprint = record["dataset"]["fingerprint"]
-    check_history(record["history"], config.num_epochs)
-    if len(record["history"]) < config.num_epochs or record["run_id"] != run_id(config, fingerprint):
+    if len(record["history"]) != config.num_epochs or record["run_id"] != run_id(config, fingerprint):
         raise ValueError("the record is not this run's")
     return hardware_independent_id(config, fingerprint)
 

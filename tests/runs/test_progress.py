@@ -4,11 +4,10 @@ import builtins
 
 from helpers.runs import progress
 from helpers.runs.progress import progress_bars
-from helpers.runs.store import Store
 
 
-def test_every_run_has_its_bar_and_none_is_left(tiny_data, make_config, tmp_path, capsys, monkeypatch):
-    runs = [Store(tmp_path, tiny_data).run(make_config("layer", seed)) for seed in range(3)]
+def test_every_run_has_its_bar_and_none_is_left(store, make_config, capsys, monkeypatch):
+    runs = [store.run(make_config("layer", seed)) for seed in range(3)]
     with progress_bars(runs) as on_progress:
         on_progress(runs[1].id, 1, 1.0, None)
         on_progress(runs[1].id, 2, 1.0, 90.0)
@@ -28,7 +27,7 @@ def test_every_run_has_its_bar_and_none_is_left(tiny_data, make_config, tmp_path
     assert capsys.readouterr().err == "", "nothing is trained, so there is no bar"
 
 
-def test_bars_in_a_notebook_are_plain_html(tiny_data, make_config, tmp_path, monkeypatch):
+def test_bars_in_a_notebook_are_plain_html(store, make_config, monkeypatch):
     """Each update says all that is to be seen, so that nothing is left to a widget."""
     shown = []
 
@@ -40,7 +39,7 @@ def test_bars_in_a_notebook_are_plain_html(tiny_data, make_config, tmp_path, mon
     monkeypatch.setattr(builtins, "get_ipython", object, raising=False)
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: Handle())
     monkeypatch.setattr("IPython.display.clear_output", lambda: shown.append("cleared"))
-    run = Store(tmp_path, tiny_data).run(make_config("layer", num_epochs=20))
+    run = store.run(make_config("layer", num_epochs=20))
     with progress_bars([run]) as on_progress:
         assert shown[-1].startswith('<progress aria-label="layer, seed 0" max="20" value="0"></progress>')
         on_progress(run.id, 20, 1.0, 98.76)
@@ -49,11 +48,11 @@ def test_bars_in_a_notebook_are_plain_html(tiny_data, make_config, tmp_path, mon
     assert shown[-1] == "cleared"
 
 
-def test_the_clock_starts_with_the_first_news_of_a_run(tiny_data, make_config, tmp_path, capsys, monkeypatch):
+def test_the_clock_starts_with_the_first_news_of_a_run(store, make_config, capsys, monkeypatch):
     """Not when its bar is made; and a resumed run starts where it stands."""
     now = [1000.0]
     monkeypatch.setattr("tqdm.std.time", lambda: now[0])
-    run = Store(tmp_path, tiny_data).run(make_config("layer", num_epochs=20))
+    run = store.run(make_config("layer", num_epochs=20))
     with progress_bars([run]) as on_progress:
         now[0] += 300  # while the workers start
         on_progress(run.id, 11, 0.5, 90.0)

@@ -22,13 +22,7 @@ def test_identity_is_the_content(make_config):
     assert run_id(config, "data").startswith("group-seed0-")
 
 
-DAMAGES = [
-    b"", b"{}", b"[1]", b"\xff\xfe", b'{"history": []}', b"[" * 100_000, {"history": []}, {"wrong": None},
-    {"num_parameters": None}, {"config": {}}, {"run_id": "../../outside"}]  # a run id leads nowhere else
-
-
-def test_damaged_record_is_set_aside(tiny_data, make_config, tmp_path):
-    store = Store(tmp_path, tiny_data)
+def test_damaged_record_is_set_aside(store, make_config):
     prefill(store, [make_config()])
     run = store.run(make_config())
     record = store.find(run.config)
@@ -37,23 +31,21 @@ def test_damaged_record_is_set_aside(tiny_data, make_config, tmp_path):
     path = run.folder / "record.json"
     debris = run.folder / ".checkpoint.pt.abc.tmp"
     debris.write_bytes(b"half")  # of a killed process
-    another = seal(made_up_record(make_config(seed=1), tiny_data)).encode()
-    for damage in [*DAMAGES, another]:
-        content = damage if isinstance(damage, bytes) else json.dumps({**record, **damage}).encode()
+    another = seal(made_up_record(make_config(seed=1), store.data)).encode()
+    outside = seal({**record, "run_id": "../../outside"}).encode()  # a run id leads nowhere else
+    for content in (b"", b"\xff\xfe", b"[" * 100_000, json.dumps(record).encode(), another, outside):
         path.write_bytes(content)
         with run.locked():
-            assert run.take_record() is None, damage
+            assert run.take_record() is None, content[:100]
         assert not debris.exists()
         assert not path.exists()
         assert path.with_suffix(".damaged").read_bytes() == content
 
 
-@pytest.mark.parametrize("edit", [
-    ('"val_accuracy": 90.0', '"val_accuracy": 100.0'), ("0.6, 0.3]", "7, 0.3]"), ("[[0, 0, 1,", "[[0, 0, 77,"),
-    ("[[0, 0, 1, 0.6, 0.3], [1", "[[0, 0, 1, 0.6, 0.3], [0"), ('"sha256"', '"sha257"'), ("}", "} ")])
-def test_a_changed_record_is_noticed_in_a_folder_and_published(edit, tiny_data, make_config, tmp_path):
-    run = Store(tmp_path / "runs", tiny_data).run(make_config("layer"))
-    record = made_up_record(run.config, tiny_data)
+@pytest.mark.parametrize("edit", [('"val_accuracy": 90.0', '"val_accuracy": 100.0'), ('"sha256"', '"sha257"')])
+def test_a_changed_record_is_noticed_in_a_folder_and_published(edit, store, make_config, tmp_path):
+    run = store.run(make_config("layer"))
+    record = made_up_record(run.config, store.data)
     with run.locked():
         run.write_record(record)
     publish_records([record], "some", tmp_path)
