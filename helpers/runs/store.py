@@ -131,16 +131,6 @@ class Store:
         return None
 
 
-def _parse(line: str) -> dict:
-    """A published record. Raises when its seal is broken; the first ones were published without one."""
-    if SEAL in line:
-        return unseal(line)
-    record = json.loads(line)
-    if list(record)[-1] != "environment":
-        raise ValueError("it was changed after it was written")
-    return record
-
-
 def _check_record(record: dict) -> str:
     """Its hardware-independent id. Raises when it is not whole or not its configuration's."""
     config = RunConfig.from_dict(record["config"])
@@ -171,7 +161,7 @@ def _read_published(path: Path, state: tuple[int, int]) -> dict[str, dict]:
         if not line.strip():
             continue
         try:
-            record = _parse(line.decode())
+            record = unseal(line.decode())
             if record["version"] == VERSION:
                 records[_check_record(record)] = record
         except Exception as error:

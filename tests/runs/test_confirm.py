@@ -10,7 +10,7 @@ from support import NOTEBOOKS, made_up_record, prefill
 
 from helpers.config import RECIPES, Study
 from helpers.runs import confirm
-from helpers.runs.store import Store
+from helpers.runs.store import Store, publish_records
 
 PLAN = (NOTEBOOKS / "records" / "plan.md").read_text()
 
@@ -59,7 +59,7 @@ def test_finished_runs_are_published_and_found(finished, tmp_path, capsys, monke
 def test_what_was_published_elsewhere_is_kept(finished, tmp_path):
     """A clone has the records that are published, and none of the runs' folders."""
     elsewhere = made_up_record(confirm.arms(Study(), (100,))[0][0], finished.data, num_wrong=7)
-    (tmp_path / "earlier.jsonl").write_text(json.dumps(elsewhere))
+    publish_records([elsewhere], "earlier", tmp_path)
     confirm.main(tmp_path)
     lines = (tmp_path / "confirmation.jsonl").read_text().splitlines()
     [kept] = [record for record in map(json.loads, lines) if record["run_id"] == elsewhere["run_id"]]
