@@ -73,7 +73,7 @@ def test_a_published_run_that_is_not_whole_or_not_sealed_is_refused(tiny_data, m
     assert len(published_records(whole=False)) > 200, "those of this project are found"
     for line in (seal({**record, "history": record["history"][:1]}), json.dumps(record)):
         (tmp_path / "some.jsonl").write_text(line)
-        with pytest.raises(ParameterError, match="line 1 of .* is no published run"):
+        with pytest.raises(ParameterError, match=r"line 1 of .* is no published run"):
             published_records(tmp_path)
 
 
