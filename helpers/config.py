@@ -1,14 +1,27 @@
 """What can be asked for: variants, recipes, one training run, one study.
 
 Each parameter is declared once, in one line: `parameter(default, rule)` is a dataclass field that carries its rule,
-and `Checked` checks all fields when an object is made (`parameters.py`).
+`required(rule)` one without a default. `Checked` checks all fields when an object is made, and its `_set` writes to a
+frozen one; `Parameters` is `Checked` and reads a notebook's cell (`parameters.py`).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from helpers.parameters import Checked, Parameters, Rule, integer, is_path, list_of, number, one_of, optional, parameter
-from helpers.parameters import OneLineError as OneLineError
+from helpers.parameters import (
+    Checked,
+    Parameters,
+    Rule,
+    integer,
+    is_path,
+    list_of,
+    number,
+    one_of,
+    optional,
+    parameter,
+    required,
+)
+from helpers.parameters import OneLineError as OneLineError  # these three are for whoever imports them from here
 from helpers.parameters import ParameterError as ParameterError
 from helpers.parameters import check_name as check_name
 
@@ -20,7 +33,7 @@ class Variant:
     title: str
     short: str
     mean_of: str     # what has one mean, in words
-    means: Callable  # (N, C, G) -> how many means one training step computes
+    means: Callable  # (N, C, G) -> how many means one layer computes from a batch
     make: Callable   # (nn, C, H, W, G) -> the layer; nn is torch.nn, handed in
     l1: bool = False  # whether the L1 penalty belongs to it
 
@@ -36,8 +49,8 @@ VARIANTS = {
         "Layer Normalization", "LayerNorm", "image",
         means=lambda N, C, G: N, make=lambda nn, C, H, W, G: nn.LayerNorm([C, H, W])),
     "group": Variant(
-        "Group Normalization", "GroupNorm", "image and group",  # NOTE: torch's layer takes the groups first
-        means=lambda N, C, G: N * G, make=lambda nn, C, H, W, G: nn.GroupNorm(G, C)),
+        "Group Normalization", "GroupNorm", "image and group",
+        means=lambda N, C, G: N * G, make=lambda nn, C, H, W, G: nn.GroupNorm(G, C)),  # torch takes the groups first
     "batch": Variant(
         "L1 + Batch Normalization", "L1 + BatchNorm", "channel, over the batch",
         means=lambda N, C, G: C, make=lambda nn, C, H, W, G: nn.BatchNorm2d(C), l1=True),
@@ -60,7 +73,7 @@ ALL_NORMS = {**VARIANTS, **CONTROLS}
 # Rules of the parameters below.
 NORM = one_of(*ALL_NORMS)
 NORMS = list_of(one_of(*VARIANTS), "of " + ", ".join(map(repr, VARIANTS)))
-NUM_GROUPS = one_of(1, 2, 4)  # the common divisors of every block's channels: 16, 32, 12, 16
+NUM_GROUPS = one_of(1, 2, 4)  # what divides every block's channels: 16, 32, 12, 12, 12, 16
 LR = number("of at least 1e-12", lambda value: value >= 1e-12)  # less moves no weight in float32
 NOT_NEGATIVE = number("of at least 0", lambda value: value >= 0)
 BELOW_ONE = number("of at least 0 and below 1", lambda value: 0 <= value < 1)
@@ -105,12 +118,12 @@ class Recipe(Checked):
     shear: float = parameter(0.1, UP_TO_ONE)            # pixels sideways for each pixel down, either way
     fill: float = parameter(0.0, UP_TO_ONE)             # ink where the turned image has no data: paper
     interpolation: str = parameter("bilinear", INTERPOLATION)  # smooth; "nearest" is the historical one
-    precision: str = parameter("float32", PRECISION)    # of activations; bfloat16 is faster on some processors alone
+    precision: str = parameter("float32", PRECISION)    # of activations in fast_layers.py; bfloat16: some processors
 
     def __post_init__(self):
         super().__post_init__()
         for one in fields(self):
-            if isinstance(one.default, float):  # 10 and 10.0, -0.0 and 0.0 are the same run
+            if isinstance(one.default, float):  # 10 and 10.0 are the same run; so are -0.0 and 0.0, which is -0.0 + 0.0
                 self._set(one.name, float(getattr(self, one.name)) + 0.0)
 
     def without_l1(self) -> "Recipe":
@@ -134,9 +147,9 @@ RECIPES = {
 class RunConfig(Checked):
     """One training run. Its content and the data's fingerprint are the run's identity."""
 
-    norm: str = field(metadata={"rule": NORM})
-    seed: int = field(metadata={"rule": SEED})
-    num_epochs: int = field(metadata={"rule": EPOCHS})
+    norm: str = required(NORM)
+    seed: int = required(SEED)
+    num_epochs: int = required(EPOCHS)
     recipe: Recipe
     num_groups: int | None = None           # GroupNorm's; None for the others, so that none is trained again for it
     device: str = parameter("cpu", DEVICE)  # part of the identity: another device gives other bits
@@ -145,7 +158,7 @@ class RunConfig(Checked):
         super().__post_init__()
         if self.norm == "group":
             NUM_GROUPS.check("num_groups", self.num_groups)
-        if self.recipe.precision == "auto":  # an identity names what was computed in
+        if self.recipe.precision == "auto":  # where nobody chose for a machine: a run's identity names its precision
             self._set("recipe", replace(self.recipe, precision="float32"))
 
     def to_dict(self) -> dict:
@@ -184,15 +197,21 @@ class Study(Parameters):
 
     @classmethod
     def rules(cls) -> dict[str, Rule]:
-        """The notebook's cell holds each field of the recipe; None there means: as the recipe says."""
+        """The notebook's parameters: those of this class, and in the place of `changes` each field of the recipe."""
         rules = {}
         for one in fields(cls):
-            rules |= Recipe.own_rules() if one.name == "changes" else {one.name: one.metadata["rule"]}
+            if one.name == "changes":
+                rules |= Recipe.own_rules()
+            else:
+                rules[one.name] = one.metadata["rule"]
         return rules
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Study":
-        """As the others; a field of the recipe that has a value goes into `changes`."""
+        """{"seeds": [0], "lr": 0.1, "momentum": None} -> Study(seeds=(0,), changes={"lr": 0.1})
+
+        None for a field of the recipe means: as the recipe says.
+        """
         recipe_fields = Recipe.own_rules()
         parsed = cls.parsed(values)
         own = {name: value for name, value in parsed.items() if name not in recipe_fields}

@@ -21,7 +21,10 @@ class DataError(ParameterError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images as uint8 (N, 28, 28), labels as int64 (N,), both on the CPU; `val_*` in file order, never shuffled."""
+    """Images as uint8 (N, 28, 28), labels as int64 (N,), both on the CPU.
+
+    `val_*` are the test images, but after `with_holdout`; in file order, never shuffled.
+    """
 
     name: str         # "mnist" or "digits", with "-holdout" when validated on one: for files
     title: str        # for readers: in every figure's title
@@ -88,7 +91,8 @@ def batches(
 def random_affine(num_images: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Random rotation, scale, shear and shift for each image: (N, 2, 3) matrices in affine_grid's coordinates.
 
-    Each quantity is uniform within plus or minus the recipe's value.
+    Each quantity is uniform within plus or minus the recipe's value. A matrix leads from a pixel of the new image to
+    the place where the old one is read, both from -1 to 1: for a digit of twice the size it divides by 2.
     """
     angle, scale, shear, x, y = torch.rand(5, num_images, generator=generator).mul_(2).sub_(1)  # (N,) each, [-1, 1)
     angle = angle * (recipe.rotation * torch.pi / 180)

@@ -78,6 +78,11 @@ def parameter(default, rule: Rule):
     return field(default=default, metadata={"rule": rule})
 
 
+def required(rule: Rule):
+    """A dataclass field with a rule and no default."""
+    return field(metadata={"rule": rule})
+
+
 def is_path(value) -> bool:
     """Whether `value` can name a file."""  # \ud800 to \udfff stand for bytes that are no text
     return isinstance(value, str) and value.strip() != "" and not re.search("[\0\ud800-\udfff]", value)

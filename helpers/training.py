@@ -7,6 +7,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,7 @@ class State:
 
     @property
     def validated(self) -> nn.Module:
+        """The network that is validated, and kept."""
         return self.net if self.average is None else self.average
 
 
@@ -72,7 +74,7 @@ def epochs(config: RunConfig, data: Dataset, state: State,
     images, labels = data.train_images.to(config.device), data.train_labels.to(config.device)
     val_images, val_labels = data.val_images.to(config.device), data.val_labels.to(config.device)
     for epoch in range(len(state.history) + 1, config.num_epochs + 1):
-        means = train_one_epoch(state, images, labels, config, lambda batch, epoch=epoch: on_batch(epoch, batch))
+        means = train_one_epoch(state, images, labels, config, partial(on_batch, epoch))
         state.evaluation = evaluate(state.validated, val_images, val_labels)
         lr = state.optimizer.param_groups[0]["lr"]
         state.history.append(history_row(config, epoch, lr, means, state.evaluation))
@@ -124,11 +126,11 @@ def train_step(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: T
 def l1_penalty(net: nn.Module, recipe: Recipe) -> Tensor:
     """lambda * sum |p|, a scalar: over all parameters, or over the convolutions' weights alone.
 
-    lambda is 0 for a variant that has no penalty (`Study.run_configs`).
+    lambda is 0 for the variants that have no penalty, all but "batch" (`Study.run_configs`).
     """
     parameters = penalized(net, recipe.l1_target)
     if not recipe.l1_lambda:
-        return parameters[0].new_zeros(())
+        return torch.zeros((), device=parameters[0].device)
     return recipe.l1_lambda * torch.cat([p.flatten() for p in parameters]).abs().sum()
 
 
@@ -143,11 +145,12 @@ def conv_weights(net: nn.Module) -> list[nn.Parameter]:
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD; weight decay on the convolutions alone, since a norm's weight near zero would only scale its block away."""
+    """SGD; weight decay on the convolutions alone: a norm's weight that decays would switch its block off."""
     convs = conv_weights(net)
-    others = [p for p in net.parameters() if p.dim() != 4]  # of the norms: no convolution has a bias
+    others = [p for p in net.parameters() if p.dim() != 4]  # of the norms; a convolution has one: (out, in, h, w)
     groups = [{"params": convs, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     nesterov = recipe.nesterov and recipe.momentum > 0  # torch refuses Nesterov without momentum
+    # the same arithmetic for all weights at once, which is faster
     one_kernel = "foreach" if next(net.parameters()).device.type == "mps" else "fused"
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, **{one_kernel: True})
 
@@ -187,7 +190,7 @@ def update_average(average: nn.Module, net: nn.Module, decay: float, step: int) 
     # in place: state_dict shares the network's memory; BatchNorm's counter of batches is no float
     old = [t for t in average.state_dict().values() if t.is_floating_point()]
     new = [t for t in net.state_dict().values() if t.is_floating_point()]
-    torch._foreach_lerp_(old, new, 1 - average_decay(decay, step))
+    torch._foreach_lerp_(old, new, 1 - average_decay(decay, step))  # old = decay * old + (1 - decay) * new, all at once
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
