@@ -7,10 +7,7 @@ import json
 import logging
 import re
 import signal
-import subprocess
 import sys
-import tempfile
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import resource_tracker
@@ -48,9 +45,10 @@ def connect(workers: int, scheduler: str | None) -> Iterator:
         stack.enter_context(_scripts_not_run_again())
         with _interrupts_held_back():
             # memory_limit=0: the nanny would pause a worker at 60 % of its share, and the data is small
+            # security=True: keys of its own, or any user of this machine could run code on it
             cluster = stack.enter_context(LocalCluster(
                 n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0",
-                silence_logs=NOTHING, security=_security()))
+                silence_logs=NOTHING, security=True))
         yield stack.enter_context(Client(cluster))
 
 
@@ -98,27 +96,6 @@ def has_workers(client) -> bool:
         return bool(answer.result(SECONDS_TO_ANSWER)["workers"])
     except Exception:  # a scheduler that is gone, or silent
         return False
-
-
-def _security():
-    """Keys for a cluster that no other user of this machine can run code on; None where none can be made."""
-    from distributed import Security
-
-    with contextlib.suppress(ImportError):  # the package cryptography
-        return Security.temporary()
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(OSError, subprocess.SubprocessError):
-        key = Path(folder) / "key.pem"
-        certificate = Path(folder) / "certificate.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=dask-internal",
-                        "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=60)
-        options = {"tls_ca_file": certificate.read_text()}
-        for role in ("client", "scheduler", "worker"):
-            options[f"tls_{role}_key"] = key.read_text()
-            options[f"tls_{role}_cert"] = certificate.read_text()
-        return Security(require_encryption=True, **options)
-    warnings.warn("neither openssl nor cryptography is there: while the runs train side by side, other users of this "
-                  "machine could run code as you", stacklevel=2)
-    return None
 
 
 @contextlib.contextmanager
