@@ -15,7 +15,7 @@ from helpers.runs.together import train_together
 from helpers.training import DivergedError
 
 MOST_TOGETHER = 20  # seeds in one wider network: 1 GB of a GPU's memory
-SHORT_WORK = 100_000  # training images, each as often as it is seen: half a minute; a cluster needs it to start
+SHORT_WORK = 100_000  # training images, each as often as it is seen: half a minute; a cluster starts in 6 s
 
 
 class Stopped(OneLineError, KeyboardInterrupt):
