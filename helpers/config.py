@@ -118,12 +118,12 @@ class Recipe(Checked):
     shear: float = parameter(0.1, UP_TO_ONE)            # pixels sideways for each pixel down, either way
     fill: float = parameter(0.0, UP_TO_ONE)             # ink where the turned image has no data: paper
     interpolation: str = parameter("bilinear", INTERPOLATION)  # smooth; "nearest" is the historical one
-    precision: str = parameter("float32", PRECISION)    # of activations in fast_layers.py; bfloat16: some processors
+    precision: str = parameter("float32", PRECISION)    # of activations (fast_layers.py); bfloat16 may be faster
 
     def __post_init__(self):
         super().__post_init__()
         for one in fields(self):
-            if isinstance(one.default, float):  # 10 and 10.0 are the same run; so are -0.0 and 0.0, which is -0.0 + 0.0
+            if isinstance(one.default, float):  # 10 is 10.0, and -0.0 + 0.0 is 0.0: one run each
                 self._set(one.name, float(getattr(self, one.name)) + 0.0)
 
     def without_l1(self) -> "Recipe":
@@ -158,7 +158,7 @@ class RunConfig(Checked):
         super().__post_init__()
         if self.norm == "group":
             NUM_GROUPS.check("num_groups", self.num_groups)
-        if self.recipe.precision == "auto":  # where nobody chose for a machine: a run's identity names its precision
+        if self.recipe.precision == "auto":  # a run's identity names its precision; nobody chose one
             self._set("recipe", replace(self.recipe, precision="float32"))
 
     def to_dict(self) -> dict:

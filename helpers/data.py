@@ -23,7 +23,7 @@ class DataError(ParameterError):
 class Dataset:
     """Images as uint8 (N, 28, 28), labels as int64 (N,), both on the CPU.
 
-    `val_*` are the test images, but after `with_holdout`; in file order, never shuffled.
+    `val_*` are the test images, after `with_holdout` the last training images; in file order, never shuffled.
     """
 
     name: str         # "mnist" or "digits", with "-holdout" when validated on one: for files

@@ -147,7 +147,7 @@ def conv_weights(net: nn.Module) -> list[nn.Parameter]:
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD; weight decay on the convolutions alone: a norm's weight that decays would switch its block off."""
     convs = conv_weights(net)
-    others = [p for p in net.parameters() if p.dim() != 4]  # of the norms; a convolution has one: (out, in, h, w)
+    others = [p for p in net.parameters() if p.dim() != 4]  # of the norms: only convolutions have 4 dimensions
     groups = [{"params": convs, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     nesterov = recipe.nesterov and recipe.momentum > 0  # torch refuses Nesterov without momentum
     # the same arithmetic for all weights at once, which is faster

@@ -12,7 +12,8 @@ import nbformat
 from nbgrader.preprocessors import ClearHiddenTests, ClearOutput, ClearSolutions
 
 from helpers.files import ROOT, writable_folder, write_atomically
-from helpers.report.__main__ import ReportError, parse, report
+from helpers.report.__main__ import parse, report
+from helpers.report.content import ReportError
 from helpers.report.page import to_html
 
 SOURCE = ROOT / "notebooks" / "exercises.ipynb"

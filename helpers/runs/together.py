@@ -27,7 +27,7 @@ from helpers.runs.store import Run
 from helpers.runs.wide import Updates, copy_states
 from helpers.training import State, history_row, train_one_epoch
 
-MOST_DIFFERENT = 0.25  # of an update: rounding alone, which pooling and BatchNorm magnify, gives up to 0.03
+MOST_DIFFERENT = 0.25  # of an update: rounding alone gives up to 0.03, most with BatchNorm
 
 
 def train_together(runs: Sequence[Run], on_progress: OnProgress) -> list[Outcome]:
@@ -46,15 +46,18 @@ def train_together(runs: Sequence[Run], on_progress: OnProgress) -> list[Outcome
 
 
 def _train_locked(runs: Sequence[Run], on_progress: OnProgress) -> dict[str, Outcome]:
-    """The outcomes by run id. Where the runs do not stand at the same epoch, each goes on alone."""
+    """The outcomes by run id. Each goes on alone where the wide network has a flaw, or they stand at other epochs."""
     config = runs[0].config
     with deterministic(config.device):
         states = [run.checkpoint.load() or fresh_state(run.config) for run in runs]
         finished = {len(state.history) for state in states}
-        flaw = "" if len(finished) > 1 else find_flaw(config, runs[0].data, [run.config.seed for run in runs])
-        if flaw:
-            warnings.warn(f"the seeds of {config.norm} train one by one: the wider network {flaw}", stacklevel=2)
-        if flaw or len(finished) > 1:
+        together = len(finished) == 1
+        if together:
+            flaw = find_flaw(config, runs[0].data, [run.config.seed for run in runs])
+            if flaw:
+                warnings.warn(f"the seeds of {config.norm} train one by one: the wider network {flaw}", stacklevel=2)
+                together = False
+        if not together:
             return {run.id: try_run(train_locked, run, on_progress) for run in runs}
         updates = Updates(config, runs[0].data, len(runs))
         copy_states(updates.state, states, into_wide=True)
@@ -95,7 +98,7 @@ def find_flaw(config: RunConfig, data: Dataset, seeds: Sequence[int]) -> str:
         after = _weights(plain)
         difference = (_weights(state) - after).norm() / (after - before).norm()
         if not difference < MOST_DIFFERENT:  # nan too
-            return f"is no network alone: the first update of seed {seed} is {difference:.0%} off"
+            return f"is unlike a run alone: the first update of seed {seed} is {difference:.0%} off"
     return ""
 
 

@@ -89,7 +89,7 @@ class Broken(Updates):
 
 
 @pytest.mark.parametrize(("kind", "says"), [
-    (Inexact, r"is no network alone: the first update of seed 3 is \d+% off$"),
+    (Inexact, r"is unlike a run alone: the first update of seed 3 is \d+% off$"),
     (Broken, r"fails \(CUDA error: operation not permitted when stream is capturing\)$")])
 def test_a_wide_network_that_proves_wrong_is_not_used(make_runs, monkeypatch, kind, says):
     """With a line; the records are those of runs alone to the bit."""
