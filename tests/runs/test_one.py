@@ -16,7 +16,7 @@ from helpers.training import conv_weights, epochs
 
 
 @pytest.mark.parametrize("own", [
-    {"norm": "layer"}, {"norm": "batch"},
+    {"norm": "layer"}, {"norm": "group"}, {"norm": "batch"},
     {"norm": "batch", "recipe": "original"},  # with dropout and without an average
     {"norm": "group", "recipe": "original", "precision": "bfloat16"}])
 def test_interrupted_run_ends_with_the_same_bits(own, tiny_data, make_config, tmp_path):
