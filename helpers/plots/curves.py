@@ -140,8 +140,6 @@ def plot_dying(losses: dict[str, list[float]], dataset_title: str) -> Figure:
     ax.set(xlabel="update", ylabel="loss (nats)", ylim=(0, 1.3 * guessing))
     key(ax, texts)
     end = np.median(losses["none"][-20:])
-    title = f"With no norm the network ends at {end:.2f} nats"
-    if abs(end - guessing) < 0.02:
-        title = f"With no norm the network stays at guessing for {len(told)} updates"
+    title = f"With no norm the network ends at {end:.2f} nats, guessing is {guessing:.2f}"
     subtitle = f"Training loss on {dataset_title} by update; the end is the median of the last 20"
     return captioned(ax.figure, "svg", title, subtitle, *texts.values())

@@ -84,12 +84,12 @@ def test_a_diverged_run_is_drawn_and_named():
 def test_a_network_that_only_guesses_is_told():
     learns = [2.3 - 0.02 * update for update in range(100)]
     figure = curves.plot_dying({"none": [math.log(10)] * 100, "batch": learns}, "MNIST")
-    assert figure.alt.startswith("With no norm the network stays at guessing for")
+    assert figure.alt.startswith("With no norm the network ends at 2.30 nats, guessing is 2.30. ")
     assert "no norm: 2.30 nats in the end. BatchNorm: 0.51 nats in the end." in figure.alt
     (line,) = lines(figure, "batch")
     np.testing.assert_allclose(line.get_xydata(), np.column_stack([range(1, 101), learns]))
     learning = curves.plot_dying({"none": learns, "batch": learns}, "MNIST")
-    assert learning.alt.startswith("With no norm the network ends at 0.51 nats")
+    assert learning.alt.startswith("With no norm the network ends at 0.51 nats, guessing is 2.30. ")
 
 
 def shown(figure) -> list:
